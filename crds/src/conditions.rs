@@ -1,0 +1,56 @@
+//! Types and reasons of the conditions in every kind's status.
+//!
+//! `Ready` is always there; `Reconciling` and `Stalled` only while they are true (kstatus).
+
+/// The object does what its spec asks for.
+pub const READY: &str = "Ready";
+/// The operator is at work on it.
+pub const RECONCILING: &str = "Reconciling";
+/// The operator cannot go on without a change by somebody.
+pub const STALLED: &str = "Stalled";
+
+/// Reasons, in the order of the troubleshooting page.
+pub mod reason {
+    /// Everything is as asked for.
+    pub const SUCCEEDED: &str = "Succeeded";
+    /// A named IntegrationSidecar does not exist.
+    pub const SIDECAR_NOT_FOUND: &str = "SidecarNotFound";
+    /// A named function does not exist in its IntegrationSidecar.
+    pub const FUNCTION_NOT_FOUND: &str = "FunctionNotFound";
+    /// Two functions of the application have one name or one port.
+    pub const FUNCTION_CONFLICT: &str = "FunctionConflict";
+    /// A parameter is missing or does not fit.
+    pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+    /// A ConfigMap that `configFrom` names does not exist.
+    pub const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
+    /// Another, older IntegratedApp serves the pods.
+    pub const POD_ALREADY_ADOPTED: &str = "PodAlreadyAdopted";
+    /// Pods run without their sidecars.
+    pub const PODS_NOT_INJECTED: &str = "PodsNotInjected";
+    /// Pods would have to be created anew to follow the spec.
+    pub const REQUIRES_RECREATE: &str = "RequiresRecreate";
+    /// The admission webhook does not cover the namespace yet.
+    pub const INJECTION_NOT_READY: &str = "InjectionNotReady";
+    /// The image is being tried before any application pod is touched.
+    pub const PREFLIGHT: &str = "Preflight";
+    /// The image cannot be used; no application pod was touched.
+    pub const PREFLIGHT_FAILED: &str = "PreflightFailed";
+    /// A pod is being swapped.
+    pub const SWAPPING: &str = "Swapping";
+    /// The rollout waits, the message says for what.
+    pub const WAITING: &str = "Waiting";
+    /// `update.paused` is set.
+    pub const PAUSED: &str = "Paused";
+    /// The slots of a pod cannot be asked.
+    pub const SLOT_UNREACHABLE: &str = "SlotUnreachable";
+    /// A slot did not see its order in time.
+    pub const ORDER_NOT_SEEN: &str = "OrderNotSeen";
+    /// The active slot could not pass its work on.
+    pub const HANDOVER_FAILED: &str = "HandoverFailed";
+    /// The new image failed while it served; the old one serves again.
+    pub const REVISION_FAILED: &str = "RevisionFailed";
+    /// Pods of a Job that restarts its containers keep their image.
+    pub const JOB_COUNTS_RESTARTS: &str = "JobCountsRestarts";
+    /// A call to the API server failed; it is repeated.
+    pub const API_ERROR: &str = "ApiError";
+}
