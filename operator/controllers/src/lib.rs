@@ -1,0 +1,1 @@
+//! Controllers of IntegratedApp and IntegrationSidecar.

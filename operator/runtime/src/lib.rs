@@ -1,0 +1,1 @@
+//! Process life of the operator: client, leader election, back-off, metrics, admin server.

@@ -1,0 +1,1 @@
+//! The pod injector: a pure function from pod to patch, and the admission server around it.

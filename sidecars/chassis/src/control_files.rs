@@ -1,0 +1,230 @@
+//! The files through which the operator speaks to a slot: the order, the documents, the Secrets.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt;
+use inotify::{EventStream, Inotify, WatchMask};
+use outrigger_control::{Order, layout};
+
+use crate::settings::Directories;
+
+/// Watches and reads the control files.
+///
+/// kubelet replaces the files of a volume in one step, by a link named `..data`; other writers may
+/// not, so a file that cannot be read is simply tried again at the next change.
+pub(crate) struct ControlFiles {
+    control: PathBuf,
+    secrets: PathBuf,
+    events: EventStream<[u8; 4096]>,
+}
+
+/// The order file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OrderFile {
+    Absent,
+    /// Why it is not an order.
+    Unreadable(String),
+    Order(Order),
+}
+
+impl ControlFiles {
+    /// Starts to watch. Changes from now on are reported by [`ControlFiles::changed`].
+    pub(crate) fn watch(directories: &Directories) -> io::Result<ControlFiles> {
+        let files = ControlFiles {
+            control: directories.control.clone(),
+            secrets: directories.secrets.clone(),
+            events: Inotify::init()?.into_event_stream([0; 4096])?,
+        };
+        files.add(&files.control).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "control directory {} cannot be watched: {error}",
+                    files.control.display()
+                ),
+            )
+        })?;
+        files.watch_secrets();
+        Ok(files)
+    }
+
+    fn add(&self, directory: &Path) -> io::Result<()> {
+        let mask = WatchMask::CREATE
+            | WatchMask::CLOSE_WRITE
+            | WatchMask::MOVED_TO
+            | WatchMask::DELETE
+            | WatchMask::ONLYDIR;
+        self.events.watches().add(directory, mask).map(drop)
+    }
+
+    /// A sidecar without Secrets has no such directory.
+    fn watch_secrets(&self) {
+        if self.add(&self.secrets).is_err() {
+            return;
+        }
+        for secret in folders(&self.secrets) {
+            if let Err(error) = self.add(&secret) {
+                tracing::warn!(secret = %secret.display(), %error, "Secret could not be watched");
+            }
+        }
+    }
+
+    /// Waits until something has changed since the last call.
+    pub(crate) async fn changed(&mut self) -> io::Result<()> {
+        match self.events.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        self.watch_secrets();
+        Ok(())
+    }
+
+    /// Reads the order.
+    pub(crate) fn order(&self) -> OrderFile {
+        match std::fs::read_to_string(self.control.join(layout::ORDER_FILE)) {
+            // The file of an annotation that is not there yet is empty.
+            Ok(text) if text.trim().is_empty() => OrderFile::Absent,
+            Ok(text) => match Order::parse(&text) {
+                Ok(order) => OrderFile::Order(order),
+                Err(error) => OrderFile::Unreadable(error.to_string()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => OrderFile::Absent,
+            Err(error) => OrderFile::Unreadable(format!("order cannot be read: {error}")),
+        }
+    }
+
+    /// Reads a document; `None` while it has not arrived.
+    pub(crate) fn document(&self, hash: &str) -> io::Result<Option<String>> {
+        read_document(&self.control, hash)
+    }
+
+    /// A number that changes when a Secret does.
+    pub(crate) fn secrets_fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for secret in folders(&self.secrets) {
+            secret.hash(&mut hasher);
+            for key in entries(&secret) {
+                key.hash(&mut hasher);
+                std::fs::read(&key).ok().hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// Reads the document of a hash from the control directory; `None` if it is not there.
+pub(crate) fn read_document(control: &Path, hash: &str) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(control.join(layout::document_file(hash))) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a directory holds, sorted, without kubelet's own entries.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with(".."))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
+fn folders(directory: &Path) -> Vec<PathBuf> {
+    let mut found = entries(directory);
+    found.retain(|path| path.is_dir());
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_control::{PerSlot, Phase, Slot};
+
+    use super::*;
+
+    fn directories(root: &Path) -> Directories {
+        let directories = Directories {
+            control: root.join("control"),
+            secrets: root.join("secrets"),
+            shared: root.join("shared"),
+        };
+        std::fs::create_dir(&directories.control).unwrap();
+        directories
+    }
+
+    fn order() -> Order {
+        Order {
+            v: Order::VERSION,
+            term: 1,
+            active: Slot::A,
+            config: PerSlot::both("00ff".into()),
+            revision: PerSlot::both("orders-1".into()),
+            admin: PerSlot { a: 15020, b: 15021 },
+            phase: Phase::Rest,
+            since: "2026-01-01T00:00:00Z".into(),
+            replaced: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_torn_order_is_unreadable_until_it_is_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = directories(root.path());
+        let mut files = ControlFiles::watch(&directories).unwrap();
+        assert_eq!(files.order(), OrderFile::Absent);
+        let text = order().to_json().unwrap();
+        let path = directories.control.join(layout::ORDER_FILE);
+        std::fs::write(&path, &text[..20]).unwrap();
+        files.changed().await.unwrap();
+        assert!(matches!(files.order(), OrderFile::Unreadable(_)));
+        std::fs::write(&path, &text).unwrap();
+        while files.order() != OrderFile::Order(order()) {
+            files.changed().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn kubelets_replacement_of_a_volume_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = directories(root.path());
+        let control = &directories.control;
+        let publish = |version: &str, text: &str| {
+            std::fs::create_dir(control.join(version)).unwrap();
+            std::fs::write(control.join(version).join("00ff.json"), text).unwrap();
+            std::os::unix::fs::symlink(version, control.join("..data_tmp")).unwrap();
+            std::fs::rename(control.join("..data_tmp"), control.join("..data")).unwrap();
+        };
+        publish("..1", "one");
+        std::os::unix::fs::symlink("..data/00ff.json", control.join("00ff.json")).unwrap();
+        let mut files = ControlFiles::watch(&directories).unwrap();
+        assert_eq!(files.document("00ff").unwrap().as_deref(), Some("one"));
+        assert_eq!(files.document("11ee").unwrap(), None);
+        publish("..2", "two");
+        while files.document("00ff").unwrap().as_deref() != Some("two") {
+            files.changed().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rotated_secret_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = directories(root.path());
+        let secret = directories.secrets.join("database");
+        std::fs::create_dir_all(&secret).unwrap();
+        std::fs::write(secret.join("password"), "old").unwrap();
+        let mut files = ControlFiles::watch(&directories).unwrap();
+        let before = files.secrets_fingerprint();
+        std::fs::write(secret.join("password"), "new").unwrap();
+        while files.secrets_fingerprint() == before {
+            files.changed().await.unwrap();
+        }
+    }
+}

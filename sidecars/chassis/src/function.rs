@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use outrigger_control::Document;
+use outrigger_control::parameters::SecretUnreadable;
+
+/// Any error of a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Body of a request, as a function reads it. Read it to its end before answering, or refuse it
+/// with a limit: a connection whose request body is unread cannot be kept, nor handed over.
+pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+/// Body of a response.
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A configured function behind its loopback port.
+pub trait Function: Send + Sync + 'static {
+    /// Answers one request. Errors are answers too: see [`crate::Problem`].
+    fn call(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+    ) -> BoxFuture<'static, Response<ResponseBody>>;
+
+    /// Resolves when the function could answer its first request at once, e.g. when it has a
+    /// connection to its store; or says why it cannot.
+    fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>>;
+}
+
+/// The functions of one document, by name.
+pub type Functions = BTreeMap<String, Arc<dyn Function>>;
+
+/// Makes functions out of documents. It lives as long as the worker, so that pools and caches
+/// outlive a change of configuration.
+pub trait Builder: Send + Sync + 'static {
+    /// Builds every function of a document completely, or refuses the document and changes nothing.
+    /// It does not wait for a store: that is [`Function::warm`].
+    fn build(&self, document: &Document, secrets: &Secrets) -> Result<Functions, InvalidDocument>;
+}
+
+/// A document cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidDocument(
+    /// What was found, where, and what is allowed.
+    pub String,
+);
+
+/// A function cannot answer yet.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotWarm(
+    /// What it waits for, e.g. `PostgreSQL at db:5432 refused the connection`.
+    pub String,
+);
+
+/// The mounted Secrets.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    root: PathBuf,
+}
+
+impl Secrets {
+    /// Secrets below a directory: one folder per Secret, one file per key.
+    pub fn new(root: impl Into<PathBuf>) -> Secrets {
+        Secrets { root: root.into() }
+    }
+
+    /// Reads the keys and values of a Secret. Values must be UTF-8.
+    pub fn read(&self, name: &str) -> Result<BTreeMap<String, String>, SecretUnreadable> {
+        let unreadable = |error: std::io::Error| SecretUnreadable {
+            name: name.to_owned(),
+            message: error.to_string(),
+        };
+        let mut values = BTreeMap::new();
+        for entry in std::fs::read_dir(self.root.join(name)).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let key = entry.file_name().to_string_lossy().into_owned();
+            // kubelet keeps the current version behind links and folders that start with "..".
+            if !key.starts_with("..") {
+                let value = std::fs::read_to_string(entry.path()).map_err(unreadable)?;
+                values.insert(key, value);
+            }
+        }
+        Ok(values)
+    }
+}

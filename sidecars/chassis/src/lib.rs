@@ -1,0 +1,10 @@
+//! Process life of a sidecar: supervisor, slots, handover, configuration, admin port.
+
+mod function;
+mod problem;
+
+pub use function::{
+    BoxError, Builder, Function, Functions, InvalidDocument, NotWarm, RequestBody, ResponseBody,
+    Secrets,
+};
+pub use problem::Problem;

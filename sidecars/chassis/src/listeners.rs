@@ -1,0 +1,168 @@
+//! The listening sockets of a slot's functions, in the order of `OUTRIGGER_LISTEN`.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getsockname, sockopt};
+
+use crate::settings::FunctionPort;
+
+/// One listening socket for each function. Duplicates share the kernel's queue of connections, so
+/// as long as anyone holds one, a connect waits instead of being refused.
+#[derive(Debug)]
+pub(crate) struct Listeners(Vec<TcpListener>);
+
+/// The listeners cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoListeners {
+    /// The first port is taken, as it is when the other slot was first.
+    #[error("the other slot, or a container of the pod, listens on 127.0.0.1:{port}")]
+    Taken { port: u16 },
+    #[error("127.0.0.1:{port} of function {function} cannot be listened on: {error}")]
+    Bind {
+        function: String,
+        port: u16,
+        error: io::Error,
+    },
+    #[error("{found} descriptors arrived for {expected} functions")]
+    Count { found: usize, expected: usize },
+    #[error("the descriptor for function {function} does not listen on 127.0.0.1:{port}")]
+    Foreign { function: String, port: u16 },
+}
+
+impl Listeners {
+    /// Listens on every function's loopback port, or on none.
+    ///
+    /// Both slots of a pod may try at the same time: they try the ports in the same order, so the
+    /// first port decides between them.
+    pub(crate) fn bind(ports: &[FunctionPort]) -> Result<Listeners, NoListeners> {
+        let mut listeners = Vec::with_capacity(ports.len());
+        for FunctionPort { function, port } in ports {
+            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            match bound {
+                Ok(listener) => listeners.push(listener),
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && listeners.is_empty() =>
+                {
+                    return Err(NoListeners::Taken { port: *port });
+                }
+                Err(error) => {
+                    return Err(NoListeners::Bind {
+                        function: function.clone(),
+                        port: *port,
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(Listeners(listeners))
+    }
+
+    /// Takes descriptors that another process passed, if they are what the functions listen on.
+    pub(crate) fn received(
+        descriptors: Vec<OwnedFd>,
+        ports: &[FunctionPort],
+    ) -> Result<Listeners, NoListeners> {
+        if descriptors.len() != ports.len() {
+            return Err(NoListeners::Count {
+                found: descriptors.len(),
+                expected: ports.len(),
+            });
+        }
+        for (descriptor, FunctionPort { function, port }) in descriptors.iter().zip(ports) {
+            if !listens_on(descriptor.as_fd(), *port) {
+                return Err(NoListeners::Foreign {
+                    function: function.clone(),
+                    port: *port,
+                });
+            }
+        }
+        Ok(Listeners(
+            descriptors.into_iter().map(TcpListener::from).collect(),
+        ))
+    }
+
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.0.iter().map(AsFd::as_fd).collect()
+    }
+
+    pub(crate) fn duplicate(&self) -> io::Result<Listeners> {
+        let duplicates: io::Result<Vec<_>> = self.0.iter().map(TcpListener::try_clone).collect();
+        Ok(Listeners(duplicates?))
+    }
+
+    pub(crate) fn into_inner(self) -> Vec<TcpListener> {
+        self.0
+    }
+}
+
+fn listens_on(descriptor: BorrowedFd<'_>, port: u16) -> bool {
+    let expected = SocketAddrAny::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    sockopt::socket_domain(descriptor) == Ok(AddressFamily::INET)
+        && sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
+        && sockopt::socket_acceptconn(descriptor) == Ok(true)
+        && getsockname(descriptor).is_ok_and(|address| address == expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free_ports(count: u16) -> Vec<FunctionPort> {
+        let held: Vec<_> = (0..count)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+            .collect();
+        held.iter()
+            .map(|listener| FunctionPort {
+                function: "echo".into(),
+                port: listener.local_addr().unwrap().port(),
+            })
+            .collect()
+    }
+
+    fn duplicates(listeners: &Listeners) -> Vec<OwnedFd> {
+        listeners
+            .descriptors()
+            .iter()
+            .map(|descriptor| descriptor.try_clone_to_owned().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_first_port_decides_between_two_slots() {
+        let ports = free_ports(2);
+        let first = Listeners::bind(&ports).unwrap();
+        assert!(matches!(
+            Listeners::bind(&ports),
+            Err(NoListeners::Taken { port }) if port == ports[0].port
+        ));
+        drop(first);
+        let _foreign = TcpListener::bind((Ipv4Addr::LOCALHOST, ports[1].port)).unwrap();
+        assert!(matches!(
+            Listeners::bind(&ports),
+            Err(NoListeners::Bind { port, .. }) if port == ports[1].port
+        ));
+        assert!(Listeners::bind(&ports[..1]).is_ok());
+    }
+
+    #[test]
+    fn only_descriptors_that_listen_on_the_functions_ports_are_taken() {
+        let ports = free_ports(2);
+        let listeners = Listeners::bind(&ports).unwrap();
+        assert!(Listeners::received(duplicates(&listeners), &ports).is_ok());
+        assert!(matches!(
+            Listeners::received(duplicates(&listeners), &ports[..1]),
+            Err(NoListeners::Count { .. })
+        ));
+        let mut swapped = duplicates(&listeners);
+        swapped.reverse();
+        assert!(matches!(
+            Listeners::received(swapped, &ports),
+            Err(NoListeners::Foreign { .. })
+        ));
+    }
+}

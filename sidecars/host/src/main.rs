@@ -1,0 +1,3 @@
+//! The sidecar's binary: the chassis with the functions it hosts.
+
+fn main() {}

@@ -1,0 +1,3 @@
+module outrigger.dev/tests/lab/pause
+
+go 1.26.0

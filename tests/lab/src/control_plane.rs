@@ -1,0 +1,202 @@
+//! etcd, the API server, the controller manager, the scheduler, and a kube-proxy for the control
+//! plane itself, so that the API server reaches webhooks behind Services.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::command::Tool;
+use crate::daemon::{self, Daemon};
+use crate::error::{Error, Result};
+use crate::kubeconfig::API_PORT;
+use crate::layout::{Layout, remove_tree, write_file};
+use crate::progress::Progress;
+use crate::{cgroup, network, node, wait};
+
+pub(crate) const ETCD: &str = "etcd";
+pub(crate) const API_SERVER: &str = "kube-apiserver";
+pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+pub(crate) const SCHEDULER: &str = "kube-scheduler";
+pub(crate) const PROXY: &str = "kube-proxy";
+
+const PROXY_HEALTH_PORT: u16 = 10256;
+const BOOTSTRAP: &str = include_str!("../files/bootstrap.yaml");
+
+/// kubectl as the cluster's administrator.
+pub(crate) fn kubectl(layout: &Layout) -> Tool {
+    Tool::new(layout.tools().join("kubectl")).arg("--kubeconfig").arg(layout.kubeconfig()).arg("--request-timeout=10s")
+}
+
+fn component(layout: &Layout, name: &str, args: Vec<String>) -> Daemon {
+    Daemon {
+        name: name.to_owned(),
+        program: layout.tools().join("kube").join(name),
+        args,
+        namespaces: network::control_plane(layout),
+        inputs: Vec::new(),
+    }
+}
+
+fn client(layout: &Layout, name: &str) -> String {
+    layout.pki(&format!("{name}.kubeconfig")).display().to_string()
+}
+
+/// Lets etcd and the API server run; does not wait for them.
+pub(crate) fn start(layout: &Layout) -> Result<()> {
+    etcd(layout).ensure(layout)?;
+    api_server(layout).ensure(layout)?;
+    Ok(())
+}
+
+/// Waits for the API server. Data that etcd cannot start from is thrown away, with all that ran on
+/// it.
+pub(crate) fn await_ready(layout: &Layout, progress: &Progress) -> Result<()> {
+    match await_api_server(layout) {
+        Err(Error::Ended { name, tail, .. }) if name == ETCD => {
+            progress.say(&format!("etcd cannot start from its data; starting with an empty cluster\n{tail}"));
+            let cgroups = cgroup::Cgroups::detect()?;
+            for node in node::all() {
+                cgroups.kill(&node.name)?;
+            }
+            cgroups.kill(API_SERVER)?;
+            remove_tree(&layout.data(ETCD))?;
+            start(layout)?;
+            await_api_server(layout)
+        }
+        other => other,
+    }
+}
+
+fn await_api_server(layout: &Layout) -> Result<()> {
+    wait::until("the API server", Duration::from_secs(120), || {
+        daemon::check_alive(layout, ETCD)?;
+        daemon::check_alive(layout, API_SERVER)?;
+        let ready = kubectl(layout).args(["get", "--raw", "/readyz"]).run();
+        Ok(ready.map_err(|error| error.to_string()))
+    })?;
+    kubectl(layout).args(["apply", "--server-side", "--force-conflicts", "-f", "-"]).stdin(BOOTSTRAP).run()?;
+    Ok(())
+}
+
+/// Lets the controller manager and the scheduler run.
+pub(crate) fn ensure_controllers(layout: &Layout) -> Result<()> {
+    controller_manager(layout).ensure(layout)?;
+    scheduler(layout).ensure(layout)?;
+    wait::until("the default service account", Duration::from_secs(60), || {
+        daemon::check_alive(layout, CONTROLLER_MANAGER)?;
+        daemon::check_alive(layout, SCHEDULER)?;
+        let account = kubectl(layout).args(["get", "serviceaccount", "default", "--namespace=default"]).run();
+        Ok(account.map_err(|error| error.to_string()))
+    })?;
+    Ok(())
+}
+
+/// Lets the control plane's kube-proxy run. It stands in for node-1 in matters of locality, because
+/// it wants a Node, and the control plane is none.
+pub(crate) fn ensure_proxy(layout: &Layout) -> Result<()> {
+    let config = layout.config("kube-proxy.yaml");
+    let twin = node::all().next().map(|node| node.name).unwrap_or_default();
+    write_file(&config, proxy_config(&client(layout, "kube-proxy"), &twin))?;
+    let args = vec![format!("--config={}", config.display())];
+    Daemon { inputs: vec![config], ..component(layout, PROXY, args) }.ensure(layout)?;
+    Ok(())
+}
+
+/// Waits until a kube-proxy has written its rules.
+pub(crate) fn await_proxy(layout: &Layout, name: &str, address: std::net::Ipv4Addr) -> Result<()> {
+    let health = SocketAddr::from((address, PROXY_HEALTH_PORT));
+    wait::until(name, Duration::from_secs(90), || {
+        daemon::check_alive(layout, name)?;
+        Ok(wait::http_ok(health, "/healthz"))
+    })
+}
+
+/// A kube-proxy's configuration.
+pub(crate) fn proxy_config(kubeconfig: &str, node: &str) -> String {
+    // The machine's conntrack settings stay as they are: they may be read-only, and are not ours.
+    format!(
+        "\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: nftables
+clusterCIDR: {pods}
+detectLocalMode: ClusterCIDR
+hostnameOverride: {node}
+healthzBindAddress: 0.0.0.0:{PROXY_HEALTH_PORT}
+metricsBindAddress: 127.0.0.1:10249
+clientConnection:
+  kubeconfig: {kubeconfig}
+conntrack:
+  maxPerCore: 0
+  tcpEstablishedTimeout: 0s
+  tcpCloseWaitTimeout: 0s
+oomScoreAdj: 0
+",
+        pods = network::PODS,
+    )
+}
+
+fn etcd(layout: &Layout) -> Daemon {
+    let data = layout.data(ETCD).display().to_string();
+    let args = [
+        format!("--data-dir={data}").as_str(),
+        "--name=lab",
+        "--listen-client-urls=http://127.0.0.1:2379",
+        "--advertise-client-urls=http://127.0.0.1:2379",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        // Losing the data with the machine is fine, losing it with the process is not.
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+    ];
+    component(layout, ETCD, args.map(str::to_owned).to_vec())
+}
+
+fn api_server(layout: &Layout) -> Daemon {
+    let pki = |file: &str| layout.pki(file).display().to_string();
+    let args = vec![
+        "--etcd-servers=http://127.0.0.1:2379".to_owned(),
+        format!("--bind-address={}", network::CONTROL_PLANE),
+        format!("--advertise-address={}", network::CONTROL_PLANE),
+        format!("--secure-port={API_PORT}"),
+        format!("--service-cluster-ip-range={}", network::SERVICES),
+        "--allow-privileged".to_owned(),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        format!("--client-ca-file={}", pki("ca.crt")),
+        format!("--tls-cert-file={}", pki("kube-apiserver.crt")),
+        format!("--tls-private-key-file={}", pki("kube-apiserver.key")),
+        format!("--kubelet-certificate-authority={}", pki("ca.crt")),
+        format!("--kubelet-client-certificate={}", pki("kube-apiserver-kubelet-client.crt")),
+        format!("--kubelet-client-key={}", pki("kube-apiserver-kubelet-client.key")),
+        // Node names are not in any DNS.
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
+        format!("--service-account-key-file={}", pki("service-accounts.key")),
+        format!("--service-account-signing-key-file={}", pki("service-accounts.key")),
+        "--profiling=false".to_owned(),
+    ];
+    Daemon { inputs: vec![layout.pki("kube-apiserver.crt")], ..component(layout, API_SERVER, args) }
+}
+
+fn controller_manager(layout: &Layout) -> Daemon {
+    let pki = |file: &str| layout.pki(file).display().to_string();
+    let args = vec![
+        format!("--kubeconfig={}", client(layout, CONTROLLER_MANAGER)),
+        format!("--root-ca-file={}", pki("ca.crt")),
+        format!("--service-account-private-key-file={}", pki("service-accounts.key")),
+        format!("--cluster-signing-cert-file={}", pki("ca.crt")),
+        format!("--cluster-signing-key-file={}", pki("ca.key")),
+        "--use-service-account-credentials".to_owned(),
+        "--leader-elect=false".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+    ];
+    Daemon { inputs: vec![layout.pki("ca.crt")], ..component(layout, CONTROLLER_MANAGER, args) }
+}
+
+fn scheduler(layout: &Layout) -> Daemon {
+    let args = vec![
+        format!("--kubeconfig={}", client(layout, SCHEDULER)),
+        "--leader-elect=false".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+    ];
+    Daemon { inputs: vec![layout.pki("ca.crt")], ..component(layout, SCHEDULER, args) }
+}

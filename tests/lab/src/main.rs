@@ -1,0 +1,3 @@
+//! A real Kubernetes on one machine, from package registries.
+
+fn main() {}

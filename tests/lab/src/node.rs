@@ -1,0 +1,254 @@
+//! A node: a machine of its own (mount, network and host-name namespaces), containerd, kubelet and
+//! kube-proxy in it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cgroup::Cgroups;
+use crate::command::Tool;
+use crate::daemon::{self, Daemon};
+use crate::error::{FileContext, Result};
+use crate::lab::Settings;
+use crate::layout::{Layout, write_file};
+use crate::namespace::{self, Namespaces};
+use crate::process::boot_id;
+use crate::{control_plane, node_files, wait};
+
+/// How many nodes there are: two in each zone.
+const COUNT: u8 = 4;
+const SETUP: &str = include_str!("../files/node-root.sh");
+/// The image of pod sandboxes.
+pub(crate) const PAUSE_REFERENCE: &str = "registry.lab:5000/lab/pause:1";
+
+/// What a node is called, and what follows from its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeSpec {
+    pub(crate) name: String,
+    number: u8,
+}
+
+/// The lab's nodes.
+pub(crate) fn all() -> impl Iterator<Item = NodeSpec> {
+    (1..=COUNT).map(|number| NodeSpec { name: format!("node-{number}"), number })
+}
+
+impl NodeSpec {
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 18, 0, 10 + self.number)
+    }
+
+    pub(crate) fn pod_range(&self) -> String {
+        format!("198.19.{}.0/24", self.number)
+    }
+
+    pub(crate) fn zone(&self) -> &'static str {
+        if self.number <= COUNT / 2 { "z1" } else { "z2" }
+    }
+
+    pub(crate) fn net_file(&self, layout: &Layout) -> PathBuf {
+        layout.namespace(&format!("{}.net", self.name))
+    }
+
+    pub(crate) fn namespaces(&self, layout: &Layout) -> Namespaces {
+        Namespaces {
+            net: Some(self.net_file(layout)),
+            mount: Some(layout.namespace(&format!("{}.mnt", self.name))),
+            uts: Some(layout.namespace(&format!("{}.uts", self.name))),
+        }
+    }
+
+    /// The name of one of the node's daemons, which is also its control group.
+    pub(crate) fn daemon(&self, program: &str) -> String {
+        format!("{}/{program}", self.name)
+    }
+
+    /// All its daemons' names.
+    pub(crate) fn daemons(&self) -> [String; 3] {
+        ["containerd", "kubelet", "kube-proxy"].map(|program| self.daemon(program))
+    }
+}
+
+/// Lets containerd and kubelet run, in a machine that is made if it is missing.
+pub(crate) fn ensure(layout: &Layout, settings: &Settings, node: &NodeSpec) -> Result<()> {
+    let cgroups = Cgroups::detect()?;
+    node_files::write(layout, settings, node, cgroups.is_version_1())?;
+    ensure_machine(layout, settings, node, &cgroups)?;
+    for group in ["shims", "containerd", "kubelet", "kube-proxy"] {
+        cgroups.ensure(&node.daemon(group))?;
+    }
+
+    let root = layout.node_root(&node.name);
+    let daemon = |program: &str, path: &str, args: &[String], inputs: &[&str]| Daemon {
+        name: node.daemon(program),
+        program: PathBuf::from(path),
+        args: args.to_vec(),
+        namespaces: node.namespaces(layout),
+        inputs: inputs.iter().map(|input| root.join(input)).collect(),
+    };
+    daemon("containerd", "containerd", &[], &["etc/containerd/config.toml"]).ensure(layout)?;
+    await_containerd(layout, node)?;
+    import_pause(layout, node)?;
+
+    let args = [
+        "--config=/etc/kubernetes/kubelet.yaml".to_owned(),
+        "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig".to_owned(),
+        format!("--hostname-override={}", node.name),
+        format!("--node-ip={}", node.address()),
+        format!("--node-labels=topology.kubernetes.io/zone={}", node.zone()),
+    ];
+    let inputs = ["etc/kubernetes/kubelet.yaml", "etc/kubernetes/kubelet.kubeconfig", "etc/kubernetes/kubelet.crt"];
+    daemon("kubelet", "/opt/kubernetes/bin/kubelet", &args, &inputs).ensure(layout)?;
+
+    let args = ["--config=/etc/kubernetes/kube-proxy.yaml".to_owned()];
+    let inputs = ["etc/kubernetes/kube-proxy.yaml", "etc/kubernetes/kube-proxy.kubeconfig"];
+    daemon("kube-proxy", "/opt/kubernetes/bin/kube-proxy", &args, &inputs).ensure(layout)?;
+    Ok(())
+}
+
+/// Waits until the API server calls the node Ready, and its kube-proxy has written its rules.
+pub(crate) fn await_ready(layout: &Layout, node: &NodeSpec) -> Result<()> {
+    const READY: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].message}"#;
+    wait::until(&node.name, Duration::from_secs(120), || {
+        for name in node.daemons() {
+            daemon::check_alive(layout, &name)?;
+        }
+        let said = control_plane::kubectl(layout).args(["get", "node", &node.name, "-o", READY]).run();
+        Ok(match said {
+            Ok(said) if said.starts_with("True") => Ok(()),
+            Ok(said) => Err(format!("Ready is {said}")),
+            Err(error) => Err(error.to_string()),
+        })
+    })?;
+    control_plane::await_proxy(layout, &node.daemon("kube-proxy"), node.address())
+}
+
+/// Makes the node's mount and host-name namespaces, unless they are there and whole.
+fn ensure_machine(layout: &Layout, settings: &Settings, node: &NodeSpec, cgroups: &Cgroups) -> Result<()> {
+    let namespaces = node.namespaces(layout);
+    let (Some(net), Some(mount), Some(uts)) = (&namespaces.net, &namespaces.mount, &namespaces.uts) else {
+        return Ok(());
+    };
+    // Names the namespace that the setup ended well in, and what was mounted there.
+    let mark = layout.namespace(&format!("{}.whole", node.name));
+    let whole = || -> Result<String> {
+        let inode = fs::metadata(mount).at("read", mount)?.ino();
+        Ok(format!("{} {inode} {}", boot_id(), settings.kube.display()))
+    };
+    if namespace::exists(mount)?
+        && namespace::exists(uts)?
+        && fs::read_to_string(&mark).is_ok_and(|text| whole().is_ok_and(|whole| whole == text))
+    {
+        return Ok(());
+    }
+    cgroups.kill(&node.name)?;
+    for file in [mount, uts] {
+        namespace::remove(file)?;
+        namespace::touch(file)?;
+    }
+    let root = layout.node_root(&node.name);
+    Tool::new("unshare")
+        .args([format!("--mount={}", mount.display()), format!("--uts={}", uts.display())])
+        .args(["--propagation", "private", "sh", "-eu", "-c", SETUP, "node-root"])
+        .arg(&root)
+        .arg(&settings.kube)
+        .arg(&node.name)
+        .inside(&Namespaces { net: Some(net.clone()), ..Namespaces::default() })
+        .run()?;
+    write_file(&mark, whole()?)
+}
+
+fn ctr(layout: &Layout, node: &NodeSpec) -> Tool {
+    Tool::line("ctr --namespace k8s.io").inside(&node.namespaces(layout))
+}
+
+fn await_containerd(layout: &Layout, node: &NodeSpec) -> Result<()> {
+    let name = node.daemon("containerd");
+    wait::until(&name, Duration::from_secs(60), || {
+        daemon::check_alive(layout, &name)?;
+        Ok(ctr(layout, node).arg("version").run().map_err(|error| error.to_string()))
+    })?;
+    Ok(())
+}
+
+fn import_pause(layout: &Layout, node: &NodeSpec) -> Result<()> {
+    let there = ctr(layout, node).args(["images", "list", "--quiet", &format!("name=={PAUSE_REFERENCE}")]).run()?;
+    if there.trim().is_empty() {
+        let image = layout.pause_image();
+        let archive = fs::read(&image).at("read", &image)?;
+        ctr(layout, node).args(["images", "import", "-"]).stdin(archive).run()?;
+    }
+    Ok(())
+}
+
+/// A node of the lab, to be turned off and on.
+#[derive(Debug)]
+pub struct Node<'a> {
+    layout: &'a Layout,
+    settings: &'a Settings,
+    spec: NodeSpec,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(layout: &'a Layout, settings: &'a Settings, spec: NodeSpec) -> Self {
+        Self { layout, settings, spec }
+    }
+
+    /// The name of the Node object.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// The value of its label `topology.kubernetes.io/zone`.
+    pub fn zone(&self) -> &'static str {
+        self.spec.zone()
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.spec.address()
+    }
+
+    /// The directory that the node sees as `/`: a `hostPath` of `/mnt/data` is `mnt/data` in here.
+    pub fn root(&self) -> PathBuf {
+        self.layout.node_root(&self.spec.name)
+    }
+
+    /// Cuts the power: kills every process of the node, its pods' included. Its disk stays.
+    ///
+    /// # Errors
+    /// If processes of it cannot be ended.
+    pub fn stop(&self) -> Result<()> {
+        Cgroups::detect()?.kill(&self.spec.name)?;
+        let namespaces = self.spec.namespaces(self.layout);
+        for file in [namespaces.mount, namespaces.uts].into_iter().flatten() {
+            namespace::remove(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Turns it on again and waits until its kubelet and kube-proxy run and the Node is Ready.
+    ///
+    /// # Errors
+    /// If one of its daemons ends, or the Node is not Ready in 120 s.
+    pub fn start(&self) -> Result<()> {
+        ensure(self.layout, self.settings, &self.spec)?;
+        await_ready(self.layout, &self.spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_four_nodes_in_two_zones_with_addresses_of_their_own() {
+        let nodes: Vec<_> = all().collect();
+        let zones: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.zone())).collect();
+        assert_eq!(zones, [("node-1", "z1"), ("node-2", "z1"), ("node-3", "z2"), ("node-4", "z2")]);
+        assert_eq!(nodes[3].address(), Ipv4Addr::new(198, 18, 0, 14));
+        assert_eq!(nodes[3].pod_range(), "198.19.4.0/24");
+    }
+}
