@@ -42,11 +42,12 @@ $(DENY):
 
 .PHONY: generate
 generate: ## Write the generated files anew: CRDs, chart of the CRDs, config/
-	cargo run --quiet --package outrigger-api --bin crdgen crds/generated
+	cargo run --quiet --package outrigger-api --bin crdgen crds/generated charts/outrigger-crds/files
+	config/generate "$$($(LAB) tool helm)"
 
 .PHONY: verify-generated
 verify-generated: generate ## Fail if a generated file is not the committed one
-	git diff --exit-code -- crds/generated charts config
+	git diff --exit-code -- crds/generated charts/outrigger-crds/files config/operator
 
 ##@ Test
 

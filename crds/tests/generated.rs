@@ -6,16 +6,27 @@ use outrigger_api::manifests;
 
 #[test]
 fn committed_manifests_are_current() {
+    let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for directory in ["generated", "../charts/outrigger-crds/files"] {
+        for manifest in manifests() {
+            let path = crate_directory.join(directory).join(&manifest.file_name);
+            let committed = std::fs::read_to_string(&path).unwrap();
+            assert!(
+                committed == manifest.to_yaml().unwrap(),
+                "{} differs from the types: run `make generate`",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn kustomize_is_told_of_every_manifest() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("generated/kustomization.yaml");
+    let kustomization = std::fs::read_to_string(path).unwrap();
     for manifest in manifests() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("generated")
-            .join(&manifest.file_name);
-        let committed = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            committed == manifest.to_yaml().unwrap(),
-            "{} differs from the types: run `make generate`",
-            path.display()
-        );
+        let entry = format!("  - {}", manifest.file_name);
+        assert!(kustomization.lines().any(|line| line == entry), "{entry}");
     }
 }
 
