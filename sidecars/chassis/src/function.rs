@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use outrigger_control::Document;
 use outrigger_control::parameters::SecretUnreadable;
+use prometheus_client::registry::Registry;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +40,10 @@ pub trait Builder: Send + Sync + 'static {
     /// Builds every function of a document completely, or refuses the document and changes nothing.
     /// It does not wait for a store: that is [`Function::warm`].
     fn build(&self, document: &Document, secrets: &Secrets) -> Result<Functions, InvalidDocument>;
+
+    /// Adds the metrics of the functions, once in the worker's life. Labels never hold keys, URLs
+    /// or values of requests.
+    fn register(&self, _registry: &mut Registry) {}
 }
 
 /// A document cannot be used.
