@@ -1,5 +1,6 @@
 //! Process life of a sidecar: supervisor, slots, handover, configuration, admin port.
 
+mod connection;
 mod function;
 mod problem;
 
