@@ -1,0 +1,57 @@
+use k8s_openapi::api::core::v1::Container;
+use outrigger_control::layout;
+
+/// Names of the fields of a slot's container that are not as wanted.
+///
+/// A slot may have more than was wanted, such as the variables and mounts of other webhooks, and
+/// another image, pull policy or resources: policy engines and limit ranges change those.
+pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> {
+    let mut fields = Vec::new();
+    let mut differs = |field: &str, equal: bool| {
+        if !equal {
+            fields.push(field.to_owned());
+        }
+    };
+    differs("command", found.command == wanted.command);
+    differs("args", found.args == wanted.args);
+    differs(
+        "restartPolicy",
+        found.restart_policy == wanted.restart_policy,
+    );
+    let user = |container: &Container| {
+        let context = container.security_context.as_ref();
+        context.map(|context| (context.run_as_user, context.run_as_group))
+    };
+    differs("securityContext", user(found) == user(wanted));
+    for port in wanted.ports.iter().flatten() {
+        let number = port.container_port;
+        let same = found.ports.iter().flatten();
+        differs(
+            &format!("ports[{number}]"),
+            same.into_iter().any(|other| other.container_port == number),
+        );
+    }
+    for variable in wanted.env.iter().flatten() {
+        differs(
+            &format!("env[{}]", variable.name),
+            found.env.iter().flatten().any(|other| other == variable),
+        );
+    }
+    for mount in wanted.volume_mounts.iter().flatten() {
+        let same = found.volume_mounts.iter().flatten().any(|other| {
+            other.mount_path == mount.mount_path
+                && other.name == mount.name
+                && other.read_only.unwrap_or(false) == mount.read_only.unwrap_or(false)
+        });
+        differs(&format!("volumeMounts[{}]", mount.mount_path), same);
+    }
+    for mount in found.volume_mounts.iter().flatten() {
+        let is_secret = mount.mount_path.starts_with(layout::SECRETS_DIR);
+        let mut of_ours = wanted.volume_mounts.iter().flatten();
+        differs(
+            &format!("volumeMounts[{}]", mount.mount_path),
+            !is_secret || of_ours.any(|wanted| wanted.mount_path == mount.mount_path),
+        );
+    }
+    fields
+}

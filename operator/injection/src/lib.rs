@@ -1,0 +1,34 @@
+//! What sidecars add to a pod: a pure function from pod to patch, and preflight pods.
+//!
+//! [`inject`] gives a pod its sidecars when it is created; [`preflight_pod`] tries an image before
+//! it reaches any pod. The rest reads what a pod already carries: its orders, its slots, and what
+//! would differ if it were created now. Nothing here talks to the API server or asks for the time.
+
+mod carried;
+mod conflicts;
+mod difference;
+mod inject;
+mod namespace;
+mod patch;
+mod preflight;
+mod qos;
+mod quantity;
+mod recreate;
+mod refusal;
+mod resources;
+mod settings;
+mod slot;
+mod volumes;
+
+pub use carried::{application, orders, slot_image, slot_index, slot_spec, slot_status};
+pub use inject::{SINCE_CREATION, disown, inject};
+pub use namespace::NamespaceRules;
+pub use preflight::{
+    PREFLIGHT_CONTAINER, PREFLIGHT_DEADLINE_SECONDS, Trial, preflight_name, preflight_pod,
+};
+pub use qos::{QosClass, qos_class};
+pub use recreate::requires_recreate;
+pub use refusal::Refusal;
+pub use resources::RESOURCES_ANNOTATION;
+pub use settings::Settings;
+pub use slot::slot_container;

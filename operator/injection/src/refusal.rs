@@ -1,0 +1,159 @@
+/// A pod cannot be given its sidecars. Each message names the object, the field, what was found
+/// and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The pod uses its node's network.
+    #[error(
+        "pod {pod} spec.hostNetwork is true; sidecars of IntegratedApp {application} would listen on the node's own ports, so it must be false or absent"
+    )]
+    HostNetwork {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the application.
+        application: String,
+    },
+    /// The pod runs on Windows.
+    #[error(
+        "pod {pod} {field} is \"windows\"; sidecars of IntegratedApp {application} run on Linux only"
+    )]
+    Windows {
+        /// Name of the pod.
+        pod: String,
+        /// The field that says so.
+        field: &'static str,
+        /// Name of the application.
+        application: String,
+    },
+    /// The name of a slot is the name of a container of the application.
+    #[error(
+        "pod {pod} {field} has a container {name:?}; IntegrationSidecar {sidecar} names its slots {sidecar}-a and {sidecar}-b, so rename the container or the IntegrationSidecar"
+    )]
+    ContainerName {
+        /// Name of the pod.
+        pod: String,
+        /// Where it is.
+        field: &'static str,
+        /// The name of both.
+        name: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
+    /// The name of a volume of the slots is the name of a volume of the application.
+    #[error(
+        "pod {pod} spec.volumes has a volume {name:?}; slots of IntegratedApp {application} use that name, so rename the volume"
+    )]
+    VolumeName {
+        /// Name of the pod.
+        pod: String,
+        /// The name of both.
+        name: String,
+        /// Name of the application.
+        application: String,
+    },
+    /// A container of the application uses a function's port.
+    #[error(
+        "pod {pod} container {container} has port {port} in its ports; function {function} of IntegrationSidecar {sidecar} listens there, so set functions[].port of the sidecar, or the container's port, to a free one"
+    )]
+    FunctionPort {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// The port of both.
+        port: u16,
+        /// Name of the function.
+        function: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
+    /// A container of the application uses the admin port of a slot.
+    #[error(
+        "pod {pod} container {container} has port {port} in its ports; the admin server of slot {slot} listens there, so set the container's port to one outside {first} to {last}"
+    )]
+    AdminPort {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// The port of both.
+        port: u16,
+        /// Name of the slot's container.
+        slot: String,
+        /// First admin port of the application.
+        first: u16,
+        /// Last admin port of the application.
+        last: u16,
+    },
+    /// A container of the application has a variable of a function's address.
+    #[error(
+        "pod {pod} container {container} has the environment variable {name} in its env; it is to hold the address of function {function} of IntegrationSidecar {sidecar}, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
+    )]
+    Variable {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// Name of the variable.
+        name: String,
+        /// Name of the function.
+        function: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
+    /// The application names a container that the pod does not have.
+    #[error(
+        "IntegratedApp {application} sidecars[{sidecar}].containers names container {name:?}; pod {pod} has {allowed}"
+    )]
+    NoSuchContainer {
+        /// Name of the application.
+        application: String,
+        /// Name of the sidecar.
+        sidecar: String,
+        /// The name found.
+        name: String,
+        /// Name of the pod.
+        pod: String,
+        /// The containers that exist.
+        allowed: String,
+    },
+    /// A value of `spec.resources` is not a quantity.
+    #[error(
+        "IntegrationSidecar {sidecar} resources.{field} is {found:?}; allowed is a quantity that is not negative, such as \"100m\" or \"64Mi\""
+    )]
+    Quantity {
+        /// Name of the sidecar.
+        sidecar: String,
+        /// The field in `resources`.
+        field: String,
+        /// The value found.
+        found: String,
+    },
+    /// A request of `spec.resources` is higher than its limit.
+    #[error(
+        "IntegrationSidecar {sidecar} resources.requests.{resource} is {request:?}; allowed is at most resources.limits.{resource}, {limit:?}"
+    )]
+    LimitBelowRequest {
+        /// Name of the sidecar.
+        sidecar: String,
+        /// Name of the resource.
+        resource: String,
+        /// The request found.
+        request: String,
+        /// The limit found.
+        limit: String,
+    },
+    /// The pod has no spec.
+    #[error("pod {pod} spec is absent; a pod with at least one container is allowed")]
+    NoSpec {
+        /// Name of the pod.
+        pod: String,
+    },
+    /// Something of ours has no JSON form: a mistake of ours.
+    #[error("{what} cannot be written: {message}")]
+    Unwritable {
+        /// What it is.
+        what: String,
+        /// What is wrong.
+        message: String,
+    },
+}
