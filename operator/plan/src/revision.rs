@@ -1,11 +1,16 @@
 use outrigger_api::IntegrationSidecar;
 use outrigger_control::content_hash;
 
-/// Name of the revision that an image is, the same for the same image: `SIDECAR-HASH`.
+/// Longest part of a sidecar's name in the name of a revision, which is also a label's value.
+const NAME_PART: usize = 52;
+
+/// Name of the revision that an image is, the same for the same image: `SIDECAR-HASH`, at most 63
+/// characters.
 pub fn revision_name(sidecar: &str, image: &str) -> String {
-    // A string always has a JSON form.
-    let hash = content_hash(&image).unwrap_or_default();
-    format!("{sidecar}-{}", &hash[..10.min(hash.len())])
+    // Strings always have a JSON form.
+    let hash = content_hash(&(sidecar, image)).unwrap_or_default();
+    let name: String = sidecar.chars().take(NAME_PART).collect();
+    format!("{name}-{}", &hash[..10.min(hash.len())])
 }
 
 /// The image string of a slot that has run `count` specs in its pod before.
@@ -110,5 +115,12 @@ mod tests {
             revision_name("orders", "a:2")
         );
         assert_eq!(revision_name("orders", "a:1").len(), "orders-".len() + 10);
+    }
+
+    #[test]
+    fn revisions_of_long_names_are_labels_and_differ_by_sidecar() {
+        let (one, other) = ("o".repeat(57) + "1", "o".repeat(57) + "2");
+        assert_eq!(revision_name(&one, "a:1").len(), 63);
+        assert_ne!(revision_name(&one, "a:1"), revision_name(&other, "a:1"));
     }
 }
