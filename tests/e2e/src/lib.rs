@@ -1,0 +1,3 @@
+//! What the demo and the end-to-end tests share.
+
+pub mod load;

@@ -1,3 +1,0 @@
-//! End-to-end tests and the demo, on the lab.
-
-fn main() {}
