@@ -18,8 +18,7 @@ pub(crate) fn display_name(pod: &Pod) -> String {
     }
 }
 
-/// Refuses a pod that cannot have the sidecars of the plan. `injected` tells slots apart from
-/// containers that only have their names.
+/// Refuses a pod that cannot have the sidecars of the plan.
 pub(crate) fn refuse_conflicts(
     pod: &Pod,
     spec: &PodSpec,
@@ -31,7 +30,7 @@ pub(crate) fn refuse_conflicts(
     refuse_foreign_platforms(pod, spec, plan)?;
     for sidecar in &plan.sidecars {
         refuse_container_names(pod, spec, sidecar)?;
-        refuse_unknown_containers(pod, spec, plan, sidecar)?;
+        refuse_unknown_containers(spec, plan, sidecar)?;
     }
     let init = spec.init_containers.iter().flatten();
     let own = init.filter(|container| !is_slot(pod, plan, container));
@@ -120,7 +119,6 @@ fn refuse_container_names(pod: &Pod, spec: &PodSpec, sidecar: &SidecarPlan) -> R
 }
 
 fn refuse_unknown_containers(
-    pod: &Pod,
     spec: &PodSpec,
     plan: &ApplicationPlan,
     sidecar: &SidecarPlan,
@@ -137,7 +135,6 @@ fn refuse_unknown_containers(
             application: plan.application.name.clone(),
             sidecar: sidecar.name().to_owned(),
             name: name.clone(),
-            pod: display_name(pod),
             allowed: names.join(", "),
         }),
     }

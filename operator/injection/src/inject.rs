@@ -294,7 +294,6 @@ fn patch_environment(
                         container: container.name.clone(),
                         name,
                         function: function.name.clone(),
-                        sidecar: sidecar.name().to_owned(),
                     });
                 }
                 replaced.push((index, at, json(&name, &wanted)?));

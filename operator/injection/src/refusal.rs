@@ -86,7 +86,7 @@ pub enum Refusal {
     },
     /// A container of the application has a variable of a function's address.
     #[error(
-        "pod {pod} container {container} has the environment variable {name} in its env; it is to hold the address of function {function} of IntegrationSidecar {sidecar}, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
+        "pod {pod} container {container} has the environment variable {name} in its env; it is to hold the address of function {function} of the application's sidecars, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
     )]
     Variable {
         /// Name of the pod.
@@ -97,12 +97,10 @@ pub enum Refusal {
         name: String,
         /// Name of the function.
         function: String,
-        /// Name of the sidecar.
-        sidecar: String,
     },
     /// The application names a container that the pod does not have.
     #[error(
-        "IntegratedApp {application} sidecars[{sidecar}].containers names container {name:?}; pod {pod} has {allowed}"
+        "IntegratedApp {application} sidecars[{sidecar}].containers names container {name:?}; the pod has {allowed}"
     )]
     NoSuchContainer {
         /// Name of the application.
@@ -111,8 +109,6 @@ pub enum Refusal {
         sidecar: String,
         /// The name found.
         name: String,
-        /// Name of the pod.
-        pod: String,
         /// The containers that exist.
         allowed: String,
     },

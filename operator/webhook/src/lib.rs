@@ -1,1 +1,26 @@
-//! The pod injector: a pure function from pod to patch, and the admission server around it.
+//! The admission server around the pod injector, its certificate and its configuration.
+//!
+//! Every replica of the operator runs [`Certificates::follow`] and [`serve`]; the leader also runs
+//! [`keep_certificate`] and [`keep_configuration`].
+
+mod admission;
+mod applications;
+mod certificate;
+mod configuration;
+mod lookup;
+mod metrics;
+mod request;
+mod server;
+
+pub use admission::{Injector, Verdict};
+pub use applications::{Applications, LookupError};
+pub use certificate::{
+    CERTIFICATE_SECRET, CertificateError, Certificates, Decision, Material, decide,
+    keep_certificate,
+};
+pub use configuration::{
+    CONFIGURATION_NAME, ConfigurationSettings, FailurePolicy, WEBHOOK_PATH, keep_configuration,
+};
+pub use lookup::Lookup;
+pub use metrics::Metrics;
+pub use server::{ServeOptions, serve};

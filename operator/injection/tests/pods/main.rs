@@ -1,5 +1,7 @@
 //! Whole pods, before and after their injection.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod fixtures;
 mod injected;
 mod recreated;

@@ -78,7 +78,7 @@ fn variables_with_the_name_of_an_address() {
         message(|spec| {
             spec["containers"][0]["env"] = json!([{"name": "OUTRIGGER_ONCE_URL", "value": "x"}]);
         }),
-        "pod web-5d8-* container web has the environment variable OUTRIGGER_ONCE_URL in its env; it is to hold the address of function once of IntegrationSidecar orders, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
+        "pod web-5d8-* container web has the environment variable OUTRIGGER_ONCE_URL in its env; it is to hold the address of function once of the application's sidecars, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
     );
 }
 
@@ -87,7 +87,7 @@ fn containers_that_the_pod_does_not_have() {
     let plan = orders_with(json!({}), json!({"containers": ["web", "wep"]}));
     assert_eq!(
         injected(&web(), &plan).unwrap_err().to_string(),
-        "IntegratedApp shop sidecars[orders].containers names container \"wep\"; pod web-5d8-* has web"
+        "IntegratedApp shop sidecars[orders].containers names container \"wep\"; the pod has web"
     );
 }
 
