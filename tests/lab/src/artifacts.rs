@@ -84,21 +84,38 @@ pub(crate) const PAUSE: Program = Program {
 };
 
 /// All of them.
-pub(crate) const PROGRAMS: [&Program; 4] = [&KUBE, &COREDNS, &HELM, &PAUSE];
+const PROGRAMS: [&Program; 4] = [&KUBE, &COREDNS, &HELM, &PAUSE];
 
 /// What every build is run with, beside the package and the linker flags.
-const BUILD_ENV: [(&str, &str); 5] =
-    [("CGO_ENABLED", "0"), ("GOOS", "linux"), ("GOARCH", "amd64"), ("GOFLAGS", "-buildvcs=false"), ("GOWORK", "off")];
+const BUILD_ENV: [(&str, &str); 5] = [
+    ("CGO_ENABLED", "0"),
+    ("GOOS", "linux"),
+    ("GOARCH", "amd64"),
+    ("GOFLAGS", "-buildvcs=false"),
+    ("GOWORK", "off"),
+];
 
 /// The version of the Go tool chain.
 pub(crate) fn go_version() -> Result<String> {
     Ok(Tool::line("go env GOVERSION").run()?.trim().to_owned())
 }
 
+/// Whether nothing is left to be built.
+pub(crate) fn all_built(layout: &Layout) -> bool {
+    go_version().is_ok_and(|go| {
+        PROGRAMS
+            .into_iter()
+            .all(|program| program.directory(layout, &go).is_dir())
+    })
+}
+
 impl Program {
     /// The directory of the binary and its links, whether it is there or not.
     pub(crate) fn directory(&self, layout: &Layout, go: &str) -> PathBuf {
-        layout.cache().join(format!("{}-{}", self.name, self.hash(go))).join("bin")
+        layout
+            .cache()
+            .join(format!("{}-{}", self.name, self.hash(go)))
+            .join("bin")
     }
 
     /// The directory of the binary and its links, built if it is not there.

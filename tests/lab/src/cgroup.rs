@@ -53,11 +53,16 @@ impl Cgroups {
             .filter(|mount| mount.point.starts_with("/sys/fs/cgroup"))
             .filter_map(|mount| {
                 let version = match mount.kind.as_str() {
-                    "cgroup" => Version::One { cpuset: mount.options.split(',').any(|option| option == "cpuset") },
+                    "cgroup" => Version::One {
+                        cpuset: mount.options.split(',').any(|option| option == "cpuset"),
+                    },
                     "cgroup2" => Version::Two,
                     _ => return None,
                 };
-                Some(Hierarchy { point: mount.point.clone(), version })
+                Some(Hierarchy {
+                    point: mount.point.clone(),
+                    version,
+                })
             })
             .collect();
         Self { hierarchies }
@@ -65,12 +70,17 @@ impl Cgroups {
 
     /// Whether kubelet has to be told to accept version 1.
     pub(crate) fn is_version_1(&self) -> bool {
-        self.hierarchies.iter().any(|hierarchy| matches!(hierarchy.version, Version::One { .. }))
+        self.hierarchies
+            .iter()
+            .any(|hierarchy| matches!(hierarchy.version, Version::One { .. }))
     }
 
     /// Makes `group` (relative to the lab's own) in every hierarchy. Returns the directories.
     pub(crate) fn ensure(&self, group: &str) -> Result<Vec<PathBuf>> {
-        self.hierarchies.iter().map(|hierarchy| hierarchy.ensure(&Path::new(ROOT).join(group))).collect()
+        self.hierarchies
+            .iter()
+            .map(|hierarchy| hierarchy.ensure(&Path::new(ROOT).join(group)))
+            .collect()
     }
 
     /// The processes in `group` and below it, in any hierarchy.
@@ -105,7 +115,11 @@ impl Cgroups {
             }
             if start.elapsed() > patience {
                 let last = format!("processes {pids:?} do not end");
-                return Err(Error::Timeout { what: format!("the end of group {group:?}"), waited: patience, last });
+                return Err(Error::Timeout {
+                    what: format!("the end of group {group:?}"),
+                    waited: patience,
+                    last,
+                });
             }
             process::kill_all(pids, Duration::from_secs(5));
         }
@@ -121,7 +135,10 @@ impl Cgroups {
                     Ok(()) => break,
                     Err(error) if error.kind() == ErrorKind::NotFound => break,
                     // The kernel lets go of a group a moment after its last process has ended.
-                    Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < patience => {
+                    Err(error)
+                        if error.kind() == ErrorKind::ResourceBusy
+                            && start.elapsed() < patience =>
+                    {
                         std::thread::sleep(Duration::from_millis(20));
                     }
                     Err(error) => return Err(error).at("remove", &directory),
@@ -179,7 +196,9 @@ fn delegate(directory: &Path) -> Result<()> {
 }
 
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&entry.path(), found);
@@ -203,13 +222,26 @@ mod tests {
         );
         let cgroups = Cgroups::from_mounts(&mounts);
         assert!(cgroups.is_version_1());
-        let versions: Vec<_> = cgroups.hierarchies.iter().map(|hierarchy| hierarchy.version).collect();
-        assert_eq!(versions, [Version::One { cpuset: true }, Version::One { cpuset: false }, Version::Two]);
+        let versions: Vec<_> = cgroups
+            .hierarchies
+            .iter()
+            .map(|hierarchy| hierarchy.version)
+            .collect();
+        assert_eq!(
+            versions,
+            [
+                Version::One { cpuset: true },
+                Version::One { cpuset: false },
+                Version::Two
+            ]
+        );
     }
 
     #[test]
     fn one_version_2_hierarchy_is_not_version_1() {
-        let cgroups = Cgroups::from_mounts(&Mounts::parse("30 25 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"));
+        let cgroups = Cgroups::from_mounts(&Mounts::parse(
+            "30 25 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        ));
         assert_eq!(cgroups.hierarchies.len(), 1);
         assert!(!cgroups.is_version_1());
     }
@@ -218,9 +250,18 @@ mod tests {
     fn directories_come_after_those_below_them() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join(ROOT).join("node-1/kubepods/pod")).unwrap();
-        let hierarchy = Hierarchy { point: directory.path().to_owned(), version: Version::One { cpuset: false } };
-        let found = Cgroups { hierarchies: vec![hierarchy] }.directories("node-1");
-        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        let hierarchy = Hierarchy {
+            point: directory.path().to_owned(),
+            version: Version::One { cpuset: false },
+        };
+        let found = Cgroups {
+            hierarchies: vec![hierarchy],
+        }
+        .directories("node-1");
+        let names: Vec<_> = found
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
         assert_eq!(names, ["pod", "kubepods", "node-1"]);
     }
 }

@@ -41,12 +41,20 @@ pub(crate) struct Tool {
 
 impl Tool {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { words: vec![program.as_ref().to_owned()], env: Vec::new(), directory: None, stdin: None }
+        Self {
+            words: vec![program.as_ref().to_owned()],
+            env: Vec::new(),
+            directory: None,
+            stdin: None,
+        }
     }
 
     /// A command line without quoting, split at white space.
     pub(crate) fn line(line: &str) -> Self {
-        Self { words: line.split_whitespace().map(OsString::from).collect(), ..Self::new("") }
+        Self {
+            words: line.split_whitespace().map(OsString::from).collect(),
+            ..Self::new("")
+        }
     }
 
     /// Runs the program inside the namespaces.
@@ -61,17 +69,27 @@ impl Tool {
     }
 
     pub(crate) fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.words.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.words.extend(
+            arguments
+                .into_iter()
+                .map(|argument| argument.as_ref().to_owned()),
+        );
         self
     }
 
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    pub(crate) fn envs(self, variables: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
-        variables.into_iter().fold(self, |tool, (name, value)| tool.env(name, value))
+    pub(crate) fn envs(
+        self,
+        variables: impl IntoIterator<Item = (&'static str, &'static str)>,
+    ) -> Self {
+        variables
+            .into_iter()
+            .fold(self, |tool, (name, value)| tool.env(name, value))
     }
 
     pub(crate) fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -92,21 +110,33 @@ impl Tool {
     /// Like [`Tool::run`], and calls `on_line` with each line of the standard error as it comes.
     pub(crate) fn run_watched(self, mut on_line: impl FnMut(&str)) -> Result<String, CommandError> {
         const KEPT_LINES: usize = 40;
-        let line = self.words.join(OsStr::new(" ")).to_string_lossy().into_owned();
-        let fail = |source| CommandError::Start { line: line.clone(), source };
+        let line = self
+            .words
+            .join(OsStr::new(" "))
+            .to_string_lossy()
+            .into_owned();
+        let fail = |source| CommandError::Start {
+            line: line.clone(),
+            source,
+        };
 
         let mut command = Command::new(&self.words[0]);
         command
             .args(&self.words[1..])
             .envs(self.env)
-            .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if self.stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if let Some(directory) = self.directory {
             command.current_dir(directory);
         }
         let mut child = command.spawn().map_err(fail)?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
 
         let (output, kept) = std::thread::scope(|scope| {
             if let (Some(mut pipe), Some(input)) = (stdin, self.stdin) {
@@ -115,10 +145,16 @@ impl Tool {
             }
             let reader = scope.spawn(move || {
                 let mut output = Vec::new();
-                stdout.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut output)).map(|_| output)
+                stdout
+                    .map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut output))
+                    .map(|_| output)
             });
             let mut kept: Vec<String> = Vec::new();
-            for text in stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')).map_while(Result::ok) {
+            for text in stderr
+                .into_iter()
+                .flat_map(|pipe| BufReader::new(pipe).split(b'\n'))
+                .map_while(Result::ok)
+            {
                 let text = String::from_utf8_lossy(&text).into_owned();
                 on_line(&text);
                 if kept.len() == KEPT_LINES {
@@ -126,13 +162,22 @@ impl Tool {
                 }
                 kept.push(text);
             }
-            (reader.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked"))), kept)
+            (
+                reader
+                    .join()
+                    .unwrap_or_else(|_| Err(io::Error::other("the reader panicked"))),
+                kept,
+            )
         });
         let status = child.wait().map_err(fail)?;
         if status.success() {
             Ok(String::from_utf8_lossy(&output.map_err(fail)?).into_owned())
         } else {
-            Err(CommandError::Failed { line, status, stderr: kept.join("\n") })
+            Err(CommandError::Failed {
+                line,
+                status,
+                stderr: kept.join("\n"),
+            })
         }
     }
 }
@@ -143,7 +188,11 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_what_it_said() {
-        let error = Tool::new("sh").args(["-c", "echo no such thing >&2; exit 3"]).run().unwrap_err().to_string();
+        let error = Tool::new("sh")
+            .args(["-c", "echo no such thing >&2; exit 3"])
+            .run()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("sh -c"), "{error}");
         assert!(error.contains("exit status: 3"), "{error}");
         assert!(error.contains("no such thing"), "{error}");
@@ -151,8 +200,14 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = Tool::line("no-such-program --flag").run().unwrap_err().to_string();
-        assert!(error.starts_with("cannot run `no-such-program --flag`"), "{error}");
+        let error = Tool::line("no-such-program --flag")
+            .run()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("cannot run `no-such-program --flag`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::command::Tool;
 use crate::daemon::{self, Daemon};
 use crate::error::{Error, Result};
 use crate::kubeconfig::API_PORT;
+use crate::lab::Settings;
 use crate::layout::{Layout, remove_tree, write_file};
 use crate::progress::Progress;
 use crate::{cgroup, network, node, wait};
@@ -23,13 +24,17 @@ const BOOTSTRAP: &str = include_str!("../files/bootstrap.yaml");
 
 /// kubectl as the cluster's administrator.
 pub(crate) fn kubectl(layout: &Layout) -> Tool {
-    Tool::new(layout.tools().join("kubectl")).arg("--kubeconfig").arg(layout.kubeconfig()).arg("--request-timeout=10s")
+    Tool::new(layout.tools().join("kubectl"))
+        .arg("--kubeconfig")
+        .arg(layout.kubeconfig())
+        .arg("--request-timeout=10s")
+        .env("KUBECACHEDIR", layout.tool_cache())
 }
 
-fn component(layout: &Layout, name: &str, args: Vec<String>) -> Daemon {
+fn component(layout: &Layout, settings: &Settings, name: &str, args: Vec<String>) -> Daemon {
     Daemon {
         name: name.to_owned(),
-        program: layout.tools().join("kube").join(name),
+        program: settings.kube.join(name),
         args,
         namespaces: network::control_plane(layout),
         inputs: Vec::new(),
@@ -37,67 +42,98 @@ fn component(layout: &Layout, name: &str, args: Vec<String>) -> Daemon {
 }
 
 fn client(layout: &Layout, name: &str) -> String {
-    layout.pki(&format!("{name}.kubeconfig")).display().to_string()
+    layout
+        .pki(&format!("{name}.kubeconfig"))
+        .display()
+        .to_string()
 }
 
 /// Lets etcd and the API server run; does not wait for them.
-pub(crate) fn start(layout: &Layout) -> Result<()> {
-    etcd(layout).ensure(layout)?;
-    api_server(layout).ensure(layout)?;
+pub(crate) fn start(layout: &Layout, settings: &Settings) -> Result<()> {
+    etcd(layout, settings).ensure(layout)?;
+    api_server(layout, settings).ensure(layout)?;
     Ok(())
 }
 
 /// Waits for the API server. Data that etcd cannot start from is thrown away, with all that ran on
 /// it.
-pub(crate) fn await_ready(layout: &Layout, progress: &Progress) -> Result<()> {
+pub(crate) fn await_ready(layout: &Layout, settings: &Settings, progress: &Progress) -> Result<()> {
     match await_api_server(layout) {
         Err(Error::Ended { name, tail, .. }) if name == ETCD => {
-            progress.say(&format!("etcd cannot start from its data; starting with an empty cluster\n{tail}"));
+            progress.say(&format!(
+                "etcd cannot start from its data; starting with an empty cluster\n{tail}"
+            ));
             let cgroups = cgroup::Cgroups::detect()?;
             for node in node::all() {
                 cgroups.kill(&node.name)?;
             }
             cgroups.kill(API_SERVER)?;
             remove_tree(&layout.data(ETCD))?;
-            start(layout)?;
+            start(layout, settings)?;
             await_api_server(layout)
         }
         other => other,
     }
 }
 
-fn await_api_server(layout: &Layout) -> Result<()> {
+pub(crate) fn await_api_server(layout: &Layout) -> Result<()> {
     wait::until("the API server", Duration::from_secs(120), || {
         daemon::check_alive(layout, ETCD)?;
         daemon::check_alive(layout, API_SERVER)?;
         let ready = kubectl(layout).args(["get", "--raw", "/readyz"]).run();
         Ok(ready.map_err(|error| error.to_string()))
     })?;
-    kubectl(layout).args(["apply", "--server-side", "--force-conflicts", "-f", "-"]).stdin(BOOTSTRAP).run()?;
+    kubectl(layout)
+        .args(["apply", "--server-side", "--force-conflicts", "-f", "-"])
+        .stdin(BOOTSTRAP)
+        .run()?;
     Ok(())
 }
 
+/// Whether the API server calls a node Ready, and the condition's message.
+pub(crate) fn node_condition(layout: &Layout, node: &str) -> Result<(bool, String)> {
+    const READY: &str =
+        r#"jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.message}{end}"#;
+    let said = kubectl(layout)
+        .args(["get", "node", node, "-o", READY])
+        .run()?;
+    let (status, message) = said
+        .split_once(' ')
+        .unwrap_or(("", "its kubelet has not reported yet"));
+    Ok((status == "True", message.to_owned()))
+}
+
 /// Lets the controller manager and the scheduler run.
-pub(crate) fn ensure_controllers(layout: &Layout) -> Result<()> {
-    controller_manager(layout).ensure(layout)?;
-    scheduler(layout).ensure(layout)?;
-    wait::until("the default service account", Duration::from_secs(60), || {
-        daemon::check_alive(layout, CONTROLLER_MANAGER)?;
-        daemon::check_alive(layout, SCHEDULER)?;
-        let account = kubectl(layout).args(["get", "serviceaccount", "default", "--namespace=default"]).run();
-        Ok(account.map_err(|error| error.to_string()))
-    })?;
+pub(crate) fn ensure_controllers(layout: &Layout, settings: &Settings) -> Result<()> {
+    controller_manager(layout, settings).ensure(layout)?;
+    scheduler(layout, settings).ensure(layout)?;
+    wait::until(
+        "the default service account",
+        Duration::from_secs(60),
+        || {
+            daemon::check_alive(layout, CONTROLLER_MANAGER)?;
+            daemon::check_alive(layout, SCHEDULER)?;
+            let account = kubectl(layout)
+                .args(["get", "serviceaccount", "default", "--namespace=default"])
+                .run();
+            Ok(account.map_err(|error| error.to_string()))
+        },
+    )?;
     Ok(())
 }
 
 /// Lets the control plane's kube-proxy run. It stands in for node-1 in matters of locality, because
 /// it wants a Node, and the control plane is none.
-pub(crate) fn ensure_proxy(layout: &Layout) -> Result<()> {
+pub(crate) fn ensure_proxy(layout: &Layout, settings: &Settings) -> Result<()> {
     let config = layout.config("kube-proxy.yaml");
     let twin = node::all().next().map(|node| node.name).unwrap_or_default();
     write_file(&config, proxy_config(&client(layout, "kube-proxy"), &twin))?;
     let args = vec![format!("--config={}", config.display())];
-    Daemon { inputs: vec![config], ..component(layout, PROXY, args) }.ensure(layout)?;
+    Daemon {
+        inputs: vec![config],
+        ..component(layout, settings, PROXY, args)
+    }
+    .ensure(layout)?;
     Ok(())
 }
 
@@ -135,10 +171,10 @@ oomScoreAdj: 0
     )
 }
 
-fn etcd(layout: &Layout) -> Daemon {
-    let data = layout.data(ETCD).display().to_string();
+fn etcd(layout: &Layout, settings: &Settings) -> Daemon {
+    let data = format!("--data-dir={}", layout.data(ETCD).display());
     let args = [
-        format!("--data-dir={data}").as_str(),
+        data.as_str(),
         "--name=lab",
         "--listen-client-urls=http://127.0.0.1:2379",
         "--advertise-client-urls=http://127.0.0.1:2379",
@@ -147,10 +183,10 @@ fn etcd(layout: &Layout) -> Daemon {
         "--unsafe-no-fsync",
         "--log-level=warn",
     ];
-    component(layout, ETCD, args.map(str::to_owned).to_vec())
+    component(layout, settings, ETCD, args.map(str::to_owned).to_vec())
 }
 
-fn api_server(layout: &Layout) -> Daemon {
+fn api_server(layout: &Layout, settings: &Settings) -> Daemon {
     let pki = |file: &str| layout.pki(file).display().to_string();
     let args = vec![
         "--etcd-servers=http://127.0.0.1:2379".to_owned(),
@@ -165,38 +201,59 @@ fn api_server(layout: &Layout) -> Daemon {
         format!("--tls-cert-file={}", pki("kube-apiserver.crt")),
         format!("--tls-private-key-file={}", pki("kube-apiserver.key")),
         format!("--kubelet-certificate-authority={}", pki("ca.crt")),
-        format!("--kubelet-client-certificate={}", pki("kube-apiserver-kubelet-client.crt")),
-        format!("--kubelet-client-key={}", pki("kube-apiserver-kubelet-client.key")),
+        format!(
+            "--kubelet-client-certificate={}",
+            pki("kube-apiserver-kubelet-client.crt")
+        ),
+        format!(
+            "--kubelet-client-key={}",
+            pki("kube-apiserver-kubelet-client.key")
+        ),
         // Node names are not in any DNS.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-account-key-file={}", pki("service-accounts.key")),
-        format!("--service-account-signing-key-file={}", pki("service-accounts.key")),
+        format!(
+            "--service-account-signing-key-file={}",
+            pki("service-accounts.key")
+        ),
         "--profiling=false".to_owned(),
     ];
-    Daemon { inputs: vec![layout.pki("kube-apiserver.crt")], ..component(layout, API_SERVER, args) }
+    Daemon {
+        inputs: vec![layout.pki("kube-apiserver.crt")],
+        ..component(layout, settings, API_SERVER, args)
+    }
 }
 
-fn controller_manager(layout: &Layout) -> Daemon {
+fn controller_manager(layout: &Layout, settings: &Settings) -> Daemon {
     let pki = |file: &str| layout.pki(file).display().to_string();
     let args = vec![
         format!("--kubeconfig={}", client(layout, CONTROLLER_MANAGER)),
         format!("--root-ca-file={}", pki("ca.crt")),
-        format!("--service-account-private-key-file={}", pki("service-accounts.key")),
+        format!(
+            "--service-account-private-key-file={}",
+            pki("service-accounts.key")
+        ),
         format!("--cluster-signing-cert-file={}", pki("ca.crt")),
         format!("--cluster-signing-key-file={}", pki("ca.key")),
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
     ];
-    Daemon { inputs: vec![layout.pki("ca.crt")], ..component(layout, CONTROLLER_MANAGER, args) }
+    Daemon {
+        inputs: vec![layout.pki("ca.crt")],
+        ..component(layout, settings, CONTROLLER_MANAGER, args)
+    }
 }
 
-fn scheduler(layout: &Layout) -> Daemon {
+fn scheduler(layout: &Layout, settings: &Settings) -> Daemon {
     let args = vec![
         format!("--kubeconfig={}", client(layout, SCHEDULER)),
         "--leader-elect=false".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
     ];
-    Daemon { inputs: vec![layout.pki("ca.crt")], ..component(layout, SCHEDULER, args) }
+    Daemon {
+        inputs: vec![layout.pki("ca.crt")],
+        ..component(layout, settings, SCHEDULER, args)
+    }
 }

@@ -44,7 +44,9 @@ struct Record {
 
 /// The process of a component, if it runs.
 pub(crate) fn running(layout: &Layout, name: &str) -> Option<Identity> {
-    record(layout, name).map(|record| record.process).filter(Identity::is_alive)
+    record(layout, name)
+        .map(|record| record.process)
+        .filter(Identity::is_alive)
 }
 
 fn record(layout: &Layout, name: &str) -> Option<Record> {
@@ -58,7 +60,9 @@ pub(crate) fn stop(layout: &Layout, name: &str, signal: Signal, patience: Durati
     }
     Cgroups::detect()?.kill(name)?;
     match fs::remove_file(layout.record(name)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &layout.record(name)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).at("remove", &layout.record(name))
+        }
         _ => Ok(()),
     }
 }
@@ -77,7 +81,11 @@ pub(crate) fn check_alive(layout: &Layout, name: &str) -> Result<()> {
     if running(layout, name).is_some() {
         return Ok(());
     }
-    Err(Error::Ended { name: name.to_owned(), log: layout.log(name), tail: log_tail(layout, name) })
+    Err(Error::Ended {
+        name: name.to_owned(),
+        log: layout.log(name),
+        tail: log_tail(layout, name),
+    })
 }
 
 impl Daemon {
@@ -85,7 +93,9 @@ impl Daemon {
     pub(crate) fn ensure(&self, layout: &Layout) -> Result<Ensured> {
         let digest = self.digest()?;
         let fits = |record: &Record| {
-            record.digest == digest && record.process.is_alive() && self.namespaces.contain(record.process.pid)
+            record.digest == digest
+                && record.process.is_alive()
+                && self.namespaces.contain(record.process.pid)
         };
         if record(layout, &self.name).as_ref().is_some_and(fits) {
             return Ok(Ensured::AlreadyRunning);
@@ -98,14 +108,17 @@ impl Daemon {
     fn start(&self, layout: &Layout, digest: String) -> Result<()> {
         // The process joins its groups before it becomes the daemon, so that the groups hold it
         // even if this program dies before it could write the record.
-        const JOIN_AND_BECOME: &str =
-            r#"while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec setsid "$@""#;
+        const JOIN_AND_BECOME: &str = r#"while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec setsid "$@""#;
         let groups = Cgroups::detect()?.ensure(&self.name)?;
         let log = layout.log(&self.name);
         if let Some(directory) = log.parent() {
             fs::create_dir_all(directory).at("create", directory)?;
         }
-        let output = File::options().create(true).append(true).open(&log).at("open", &log)?;
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .at("open", &log)?;
         let mut command = Command::new("sh");
         command
             .args(["-e", "-c", JOIN_AND_BECOME, "sh"])
@@ -117,7 +130,10 @@ impl Daemon {
             .current_dir("/")
             // The caller's environment, proxies above all, is none of the daemons' business.
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("HOME", "/root")
             .stdin(Stdio::null())
             .stdout(output.try_clone().at("open", &log)?)
@@ -127,7 +143,10 @@ impl Daemon {
             return check_alive(layout, &self.name);
         };
         let record = Record { process, digest };
-        write_file(&layout.record(&self.name), serde_json::json!(record).to_string())
+        write_file(
+            &layout.record(&self.name),
+            serde_json::json!(record).to_string(),
+        )
     }
 
     fn digest(&self) -> Result<String> {

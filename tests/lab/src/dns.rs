@@ -1,11 +1,11 @@
 //! CoreDNS: the cluster's names, the lab's own, and nothing beyond.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::daemon::{self, Daemon};
 use crate::error::Result;
+use crate::lab::Settings;
 use crate::layout::{Layout, write_file};
 use crate::{network, wait};
 
@@ -13,13 +13,13 @@ pub(crate) const NAME: &str = "coredns";
 const READY_PORT: u16 = 8181;
 
 /// Lets CoreDNS run and waits until it knows the Services.
-pub(crate) fn ensure(layout: &Layout, coredns: &Path) -> Result<()> {
+pub(crate) fn ensure(layout: &Layout, settings: &Settings) -> Result<()> {
     let corefile = layout.config("Corefile");
     let kubeconfig = layout.pki("coredns.kubeconfig");
     write_file(&corefile, text(&kubeconfig.display().to_string()))?;
     let daemon = Daemon {
         name: NAME.to_owned(),
-        program: coredns.join("coredns"),
+        program: settings.coredns.clone(),
         args: vec![format!("-conf={}", corefile.display())],
         namespaces: network::control_plane(layout),
         inputs: vec![corefile, kubeconfig],
@@ -27,7 +27,10 @@ pub(crate) fn ensure(layout: &Layout, coredns: &Path) -> Result<()> {
     daemon.ensure(layout)?;
     wait::until("CoreDNS", Duration::from_secs(60), || {
         daemon::check_alive(layout, NAME)?;
-        Ok(wait::http_ok(SocketAddr::from((network::DNS, READY_PORT)), "/ready"))
+        Ok(wait::http_ok(
+            SocketAddr::from((network::DNS, READY_PORT)),
+            "/ready",
+        ))
     })
 }
 

@@ -40,6 +40,24 @@ pub enum Error {
         known: String,
     },
 
+    /// A component name that the lab does not have.
+    #[error("no component {name:?} in the lab; there are {known}")]
+    UnknownComponent {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+
+    /// A tool name that the lab does not have.
+    #[error("no tool {name:?} in the lab; there are {known}")]
+    UnknownTool {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+
     /// A command of the system failed.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -95,7 +113,11 @@ pub enum Error {
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn bullets(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("  - {line}")).collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .map(|line| format!("  - {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Adds the action and the path to an I/O error.
@@ -106,7 +128,11 @@ pub(crate) trait FileContext<T> {
 
 impl<T> FileContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T> {
-        self.map_err(|source| Error::File { action, path: path.to_owned(), source })
+        self.map_err(|source| Error::File {
+            action,
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

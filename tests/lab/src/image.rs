@@ -14,7 +14,10 @@ use crate::error::{FileContext, Result};
 
 /// Writes the archive of an image named `reference` whose only file and entry point is `program`.
 pub(crate) fn write_archive(program: &Path, reference: &str, archive: &Path) -> Result<()> {
-    let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = program
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let content = fs::read(program).at("read", program)?;
     let partial = archive.with_extension("partial");
     let output = File::create(&partial).at("create", &partial)?;
@@ -25,7 +28,10 @@ pub(crate) fn write_archive(program: &Path, reference: &str, archive: &Path) -> 
 fn write(name: &str, content: &[u8], reference: &str, output: impl io::Write) -> io::Result<()> {
     let mut layer = Builder::new(Vec::new());
     append(&mut layer, name, content, 0o755)?;
-    let layer = Blob::new("application/vnd.oci.image.layer.v1.tar", layer.into_inner()?);
+    let layer = Blob::new(
+        "application/vnd.oci.image.layer.v1.tar",
+        layer.into_inner()?,
+    );
     let config = Blob::json(
         "application/vnd.oci.image.config.v1+json",
         &json!({
@@ -49,15 +55,35 @@ fn write(name: &str, content: &[u8], reference: &str, output: impl io::Write) ->
     let index = json!({ "schemaVersion": 2, "manifests": [described] });
 
     let mut archive = Builder::new(output);
-    append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
-    append(&mut archive, "index.json", index.to_string().as_bytes(), 0o644)?;
+    append(
+        &mut archive,
+        "oci-layout",
+        br#"{"imageLayoutVersion":"1.0.0"}"#,
+        0o644,
+    )?;
+    append(
+        &mut archive,
+        "index.json",
+        index.to_string().as_bytes(),
+        0o644,
+    )?;
     for blob in [&layer, &config, &manifest] {
-        append(&mut archive, &format!("blobs/sha256/{}", blob.hash), &blob.bytes, 0o644)?;
+        append(
+            &mut archive,
+            &format!("blobs/sha256/{}", blob.hash),
+            &blob.bytes,
+            0o644,
+        )?;
     }
     archive.into_inner()?.flush()
 }
 
-fn append(archive: &mut Builder<impl io::Write>, path: &str, content: &[u8], mode: u32) -> io::Result<()> {
+fn append(
+    archive: &mut Builder<impl io::Write>,
+    path: &str,
+    content: &[u8],
+    mode: u32,
+) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(mode);
@@ -111,11 +137,17 @@ mod tests {
             content.clone()
         };
         let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
-        assert_eq!(index["manifests"][0]["annotations"]["io.containerd.image.name"], "registry.lab:5000/pause:1");
+        assert_eq!(
+            index["manifests"][0]["annotations"]["io.containerd.image.name"],
+            "registry.lab:5000/pause:1"
+        );
         let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][0])).unwrap();
         let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
         assert_eq!(config["config"]["Entrypoint"], json!(["/pause"]));
-        assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+        assert_eq!(
+            config["rootfs"]["diff_ids"][0],
+            manifest["layers"][0]["digest"]
+        );
         blob(&manifest["layers"][0]);
     }
 }

@@ -24,17 +24,35 @@ impl Layout {
             Some(path) if path.as_os_str().is_empty() => Ok(None),
             Some(path) => {
                 let found = path.display();
-                Err(Error::Requirements(vec![format!("{name} is {found}; give an absolute path")]))
+                Err(Error::Requirements(vec![format!(
+                    "{name} is {found}; give an absolute path"
+                )]))
             }
             None => Ok(None),
         };
-        let state = absolute("OUTRIGGER_LAB_DIR")?.unwrap_or_else(|| "/var/lib/outrigger-lab".into());
-        let cache = match (absolute("OUTRIGGER_CACHE")?, absolute("XDG_CACHE_HOME")?, absolute("HOME")?) {
+        let state =
+            absolute("OUTRIGGER_LAB_DIR")?.unwrap_or_else(|| "/var/lib/outrigger-lab".into());
+        let cache = match (
+            absolute("OUTRIGGER_CACHE")?,
+            absolute("XDG_CACHE_HOME")?,
+            absolute("HOME")?,
+        ) {
             (Some(cache), ..) => cache,
             (None, Some(user), _) => user.join("outrigger"),
-            (None, None, home) => home.unwrap_or_else(|| "/root".into()).join(".cache/outrigger"),
+            (None, None, home) => home
+                .unwrap_or_else(|| "/root".into())
+                .join(".cache/outrigger"),
         };
         Ok(Self { state, cache })
+    }
+
+    /// A layout for unit tests.
+    #[cfg(test)]
+    pub(crate) fn below(directory: &Path) -> Self {
+        Self {
+            state: directory.to_owned(),
+            cache: directory.join("cache"),
+        }
     }
 
     pub(crate) fn state(&self) -> &Path {
@@ -55,6 +73,10 @@ impl Layout {
     /// Links to the tools that people and tests call: kubectl, helm.
     pub(crate) fn tools(&self) -> PathBuf {
         self.state.join("bin")
+    }
+    /// What kubectl keeps of the API server's answers.
+    pub(crate) fn tool_cache(&self) -> PathBuf {
+        self.state.join("kubectl-cache")
     }
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.state.join("admin.kubeconfig")
@@ -82,10 +104,16 @@ impl Layout {
         self.state.join("pause.tar")
     }
     pub(crate) fn record(&self, component: &str) -> PathBuf {
-        self.state.join("run").join(flat(component)).with_extension("json")
+        self.state
+            .join("run")
+            .join(flat(component))
+            .with_extension("json")
     }
     pub(crate) fn log(&self, component: &str) -> PathBuf {
-        self.state.join("log").join(flat(component)).with_extension("log")
+        self.state
+            .join("log")
+            .join(flat(component))
+            .with_extension("log")
     }
 }
 
@@ -112,8 +140,12 @@ fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     fs::create_dir_all(directory).at("create", directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory).at("create a file in", directory)?;
     file.write_all(content).at("write", path)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).at("set the mode of", path)?;
-    file.persist(path).map_err(|error| error.error).at("write", path)?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .at("set the mode of", path)?;
+    file.persist(path)
+        .map_err(|error| error.error)
+        .at("write", path)?;
     Ok(())
 }
 
@@ -136,7 +168,10 @@ mod tests {
         write_secret(&path, "one").unwrap();
         write_secret(&path, "two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

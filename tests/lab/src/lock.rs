@@ -19,14 +19,20 @@ impl Lock {
             fs::create_dir_all(parent).at("create", parent)?;
         }
         loop {
-            let file = File::options().create(true).append(true).open(path).at("open", path)?;
+            let file = File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .at("open", path)?;
             if let Err(TryLockError::WouldBlock) = file.try_lock() {
                 on_wait();
                 file.lock().at("lock", path)?;
             }
             // The holder before us may have removed the file together with its directory.
             let held = file.metadata().at("read", path)?;
-            if fs::metadata(path).is_ok_and(|there| there.ino() == held.ino() && there.dev() == held.dev()) {
+            if fs::metadata(path)
+                .is_ok_and(|there| there.ino() == held.ino() && there.dev() == held.dev())
+            {
                 return Ok(Self { _file: file });
             }
             if let Some(parent) = path.parent() {
@@ -48,7 +54,8 @@ mod tests {
         std::thread::scope(|scope| {
             let (waiting, waits) = std::sync::mpsc::channel();
             let path = &path;
-            let second = scope.spawn(move || Lock::acquire(path, || waiting.send(()).unwrap()).unwrap());
+            let second =
+                scope.spawn(move || Lock::acquire(path, || waiting.send(()).unwrap()).unwrap());
             waits.recv().unwrap();
             fs::remove_dir_all(path.parent().unwrap()).unwrap();
             drop(first);

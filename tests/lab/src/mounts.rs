@@ -29,12 +29,17 @@ impl Mounts {
     }
 
     pub(crate) fn is_namespace(&self, path: &Path) -> bool {
-        self.0.iter().any(|mount| mount.point == path && mount.kind == "nsfs")
+        self.0
+            .iter()
+            .any(|mount| mount.point == path && mount.kind == "nsfs")
     }
 
     /// The mounts at or below a directory, the last made first.
     pub(crate) fn below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Mount> {
-        self.0.iter().rev().filter(move |mount| mount.point.starts_with(directory))
+        self.0
+            .iter()
+            .rev()
+            .filter(move |mount| mount.point.starts_with(directory))
     }
 }
 
@@ -43,7 +48,11 @@ fn parse_line(line: &str) -> Option<Mount> {
     let point = left.split(' ').nth(4)?;
     let mut right = right.split(' ');
     let (kind, _source, options) = (right.next()?, right.next()?, right.next()?);
-    Some(Mount { point: unescape(point), kind: kind.to_owned(), options: options.to_owned() })
+    Some(Mount {
+        point: unescape(point),
+        kind: kind.to_owned(),
+        options: options.to_owned(),
+    })
 }
 
 /// Undoes the octal escapes of space, tab, newline and backslash.
@@ -52,7 +61,9 @@ fn unescape(text: &str) -> PathBuf {
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         if byte == b'\\' {
-            let code = bytes.by_ref().take(3).fold(0_u32, |code, digit| code * 8 + u32::from(digit.wrapping_sub(b'0')));
+            let code = bytes.by_ref().take(3).fold(0_u32, |code, digit| {
+                code * 8 + u32::from(digit.wrapping_sub(b'0'))
+            });
             out.push(u8::try_from(code).unwrap_or(b'?'));
         } else {
             out.push(byte);
@@ -92,8 +103,17 @@ mod tests {
     #[test]
     fn the_mounts_below_a_directory_come_last_made_first_and_not_by_mere_prefix() {
         let mounts = Mounts::parse(TABLE);
-        let below: Vec<_> = mounts.below(Path::new("/var/lib/lab")).map(|mount| mount.point.clone()).collect();
-        assert_eq!(below, [Path::new("/var/lib/lab/with space"), Path::new("/var/lib/lab/ns/node-1.net")]);
+        let below: Vec<_> = mounts
+            .below(Path::new("/var/lib/lab"))
+            .map(|mount| mount.point.clone())
+            .collect();
+        assert_eq!(
+            below,
+            [
+                Path::new("/var/lib/lab/with space"),
+                Path::new("/var/lib/lab/ns/node-1.net")
+            ]
+        );
         assert_eq!(mounts.below(Path::new("/var/lib/la")).count(), 0);
     }
 }

@@ -24,7 +24,11 @@ impl Namespaces {
     /// The words to put before a command to run it inside.
     pub(crate) fn enter_command(&self) -> Vec<OsString> {
         let mut words = Vec::new();
-        for (option, file) in [("--net=", &self.net), ("--uts=", &self.uts), ("--mount=", &self.mount)] {
+        for (option, file) in [
+            ("--net=", &self.net),
+            ("--uts=", &self.uts),
+            ("--mount=", &self.mount),
+        ] {
             if let Some(file) = file {
                 let mut word = OsString::from(option);
                 word.push(file);
@@ -40,12 +44,15 @@ impl Namespaces {
 
     /// Whether the process is inside all of these namespaces.
     pub(crate) fn contain(&self, pid: u32) -> bool {
-        [("net", &self.net), ("uts", &self.uts), ("mnt", &self.mount)].into_iter().all(|(kind, file)| {
-            let Some(file) = file else { return true };
-            let of_process = fs::metadata(format!("/proc/{pid}/ns/{kind}")).map(|found| found.ino());
-            let wanted = fs::metadata(file).map(|found| found.ino());
-            matches!((of_process, wanted), (Ok(a), Ok(b)) if a == b)
-        })
+        [("net", &self.net), ("uts", &self.uts), ("mnt", &self.mount)]
+            .into_iter()
+            .all(|(kind, file)| {
+                let Some(file) = file else { return true };
+                let of_process =
+                    fs::metadata(format!("/proc/{pid}/ns/{kind}")).map(|found| found.ino());
+                let wanted = fs::metadata(file).map(|found| found.ino());
+                matches!((of_process, wanted), (Ok(a), Ok(b)) if a == b)
+            })
     }
 }
 
@@ -53,7 +60,10 @@ impl Namespaces {
 pub(crate) fn prepare_directory(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).at("create", directory)?;
     if !mounts::current()?.is_mount_point(directory) {
-        Tool::line("mount --bind").arg(directory).arg(directory).run()?;
+        Tool::line("mount --bind")
+            .arg(directory)
+            .arg(directory)
+            .run()?;
     }
     Tool::line("mount --make-private").arg(directory).run()?;
     Ok(())
@@ -74,7 +84,10 @@ pub(crate) fn create_net(file: &Path) -> Result<()> {
     touch(file)?;
     let mut option = OsString::from("--net=");
     option.push(file);
-    Tool::new("unshare").arg(option).args(["ip", "link", "set", "lo", "up"]).run()?;
+    Tool::new("unshare")
+        .arg(option)
+        .args(["ip", "link", "set", "lo", "up"])
+        .run()?;
     Ok(())
 }
 

@@ -11,12 +11,13 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::cgroup::Cgroups;
 use crate::command::Tool;
 use crate::error::{Error, Result};
+use crate::inventory;
 use crate::layout::Layout;
 use crate::namespace::{self, Namespaces};
 use crate::node::{self, NodeSpec};
@@ -41,9 +42,17 @@ pub(crate) const HOST_LINK: &str = "outrigger0";
 const PEER_LINK: &str = "host0";
 const BRIDGE: &str = "nodes";
 
+/// The file that holds the control plane's network namespace.
+pub(crate) fn control_plane_file(layout: &Layout) -> PathBuf {
+    layout.namespace("control-plane.net")
+}
+
 /// The namespaces of the control plane's processes: a network of its own, the host's files.
 pub(crate) fn control_plane(layout: &Layout) -> Namespaces {
-    Namespaces { net: Some(layout.namespace("control-plane.net")), ..Namespaces::default() }
+    Namespaces {
+        net: Some(control_plane_file(layout)),
+        ..Namespaces::default()
+    }
 }
 
 /// A link as `ip -json link` prints it.
@@ -76,17 +85,33 @@ pub(crate) fn check_free(layout: &Layout) -> Result<()> {
     let routes = Tool::line("ip -4 route show").run()?;
     let foreign: Vec<_> = routes
         .lines()
-        .filter(|route| (route.starts_with("198.18.") || route.starts_with("198.19.")) && !route.contains(HOST_LINK))
-        .map(|route| format!("this machine already routes addresses of {EVERYTHING}, which the lab uses: {route}"))
+        .filter(|route| {
+            (route.starts_with("198.18.") || route.starts_with("198.19."))
+                && !route.contains(HOST_LINK)
+        })
+        .map(|route| {
+            format!(
+                "this machine already routes addresses of {EVERYTHING}, which the lab uses: {route}"
+            )
+        })
         .collect();
-    if foreign.is_empty() { Ok(()) } else { Err(Error::Requirements(foreign)) }
+    if foreign.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Requirements(foreign))
+    }
 }
 
 /// Makes what is missing. What is there stays as it is.
 pub(crate) fn ensure(layout: &Layout) -> Result<()> {
     namespace::prepare_directory(&layout.namespaces())?;
     let center = control_plane(layout);
-    for file in center.net.iter().cloned().chain(node::all().map(|node| node.net_file(layout))) {
+    for file in center
+        .net
+        .iter()
+        .cloned()
+        .chain(node::all().map(|node| node.net_file(layout)))
+    {
         if !namespace::exists(&file)? {
             namespace::create_net(&file)?;
         }
@@ -112,7 +137,13 @@ fn ensure_center(layout: &Layout, center: &Namespaces) -> Result<()> {
     let _ = writeln!(batch, "route replace {SERVICES} dev {BRIDGE}");
     ip_batch(center, &batch)?;
     // Frames between nodes are a switch's business, not that of the control plane's rules.
-    set_sysctls(center, &["net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=0"])?;
+    set_sysctls(
+        center,
+        &[
+            "net.ipv4.ip_forward=1",
+            "net.bridge.bridge-nf-call-iptables=0",
+        ],
+    )?;
 
     let host = Namespaces::default();
     if has(&links(&host)?, HOST_LINK) && !has(&in_center, PEER_LINK) {
@@ -120,17 +151,28 @@ fn ensure_center(layout: &Layout, center: &Namespaces) -> Result<()> {
         Tool::line("ip link delete").arg(HOST_LINK).run()?;
     }
     if !has(&in_center, PEER_LINK) {
-        let mut add = Tool::line("ip link add").args([HOST_LINK, "type", "veth", "peer", "name", PEER_LINK, "netns"]);
+        let mut add = Tool::line("ip link add").args([
+            HOST_LINK, "type", "veth", "peer", "name", PEER_LINK, "netns",
+        ]);
         if let Some(net) = &center.net {
             add = add.arg(net);
         }
         add.run()?;
-        Tool::line("ip link set").args([HOST_LINK, "alias"]).arg(layout.state()).run()?;
+        Tool::line("ip link set")
+            .args([HOST_LINK, "alias"])
+            .arg(layout.state())
+            .run()?;
     }
-    ip_batch(center, &format!("address replace {HOST_PEER}/30 dev {PEER_LINK}\nlink set {PEER_LINK} up\n"))?;
+    ip_batch(
+        center,
+        &format!("address replace {HOST_PEER}/30 dev {PEER_LINK}\nlink set {PEER_LINK} up\n"),
+    )?;
     let mut batch = format!("address replace {HOST}/30 dev {HOST_LINK}\nlink set {HOST_LINK} up\n");
     for range in [NODES, SERVICES, PODS] {
-        let _ = writeln!(batch, "route replace {range} via {HOST_PEER} dev {HOST_LINK}");
+        let _ = writeln!(
+            batch,
+            "route replace {range} via {HOST_PEER} dev {HOST_LINK}"
+        );
     }
     ip_batch(&host, &batch)
 }
@@ -138,39 +180,68 @@ fn ensure_center(layout: &Layout, center: &Namespaces) -> Result<()> {
 fn ensure_node(layout: &Layout, center: &Namespaces, node: &NodeSpec) -> Result<()> {
     const UPLINK: &str = "eth0";
     let net = node.net_file(layout);
-    let inside = Namespaces { net: Some(net.clone()), ..Namespaces::default() };
+    let inside = Namespaces {
+        net: Some(net.clone()),
+        ..Namespaces::default()
+    };
     if !has(&links(&inside)?, UPLINK) {
         let add = ["link", "add", "name", UPLINK, "netns"];
         let port = ["type", "veth", "peer", "name", node.name.as_str()];
-        Tool::new("ip").args(add).arg(&net).args(port).inside(center).run()?;
+        Tool::new("ip")
+            .args(add)
+            .arg(&net)
+            .args(port)
+            .inside(center)
+            .run()?;
     }
     let mut batch = format!("link set {0} master {BRIDGE}\nlink set {0} up\n", node.name);
-    let _ = writeln!(batch, "route replace {} via {} dev {BRIDGE}", node.pod_range(), node.address());
+    let _ = writeln!(
+        batch,
+        "route replace {} via {} dev {BRIDGE}",
+        node.pod_range(),
+        node.address()
+    );
     ip_batch(center, &batch)?;
 
-    let mut batch = format!("address replace {}/24 dev {UPLINK}\nlink set {UPLINK} up\n", node.address());
-    let _ = writeln!(batch, "route replace default via {CONTROL_PLANE} dev {UPLINK}");
+    let mut batch = format!(
+        "address replace {}/24 dev {UPLINK}\nlink set {UPLINK} up\n",
+        node.address()
+    );
+    let _ = writeln!(
+        batch,
+        "route replace default via {CONTROL_PLANE} dev {UPLINK}"
+    );
     for other in node::all().filter(|other| other.name != node.name) {
-        let _ = writeln!(batch, "route replace {} via {} dev {UPLINK}", other.pod_range(), other.address());
+        let _ = writeln!(
+            batch,
+            "route replace {} via {} dev {UPLINK}",
+            other.pod_range(),
+            other.address()
+        );
     }
     ip_batch(&inside, &batch)?;
     set_sysctls(&inside, &["net.ipv4.ip_forward=1"])
 }
 
 fn ip_batch(namespaces: &Namespaces, batch: &str) -> Result<()> {
-    Tool::line("ip -batch -").inside(namespaces).stdin(batch).run()?;
+    Tool::line("ip -batch -")
+        .inside(namespaces)
+        .stdin(batch)
+        .run()?;
     Ok(())
 }
 
 fn set_sysctls(namespaces: &Namespaces, settings: &[&str]) -> Result<()> {
     // -e: a kernel without the bridge's filter has no such key, and needs none.
-    Tool::line("sysctl -e -q -w").args(settings).inside(namespaces).run()?;
+    Tool::line("sysctl -e -q -w")
+        .args(settings)
+        .inside(namespaces)
+        .run()?;
     Ok(())
 }
 
 /// Removes the host's link, with its routes, and all namespaces. No process may be left in them.
-pub(crate) fn remove(layout: &Layout, cgroups: &Cgroups) -> Result<()> {
-    cgroups.kill("")?;
+pub(crate) fn remove(layout: &Layout) -> Result<()> {
     if has(&links(&Namespaces::default())?, HOST_LINK) {
         Tool::line("ip link delete").arg(HOST_LINK).run()?;
     }
@@ -179,4 +250,19 @@ pub(crate) fn remove(layout: &Layout, cgroups: &Cgroups) -> Result<()> {
         Tool::line("umount --lazy").arg(&mount.point).run()?;
     }
     Ok(())
+}
+
+/// What there is of the lab in the host's own network.
+pub(crate) fn traces() -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    if has(&links(&Namespaces::default())?, HOST_LINK) {
+        found.push(format!("link {HOST_LINK}"));
+    }
+    for (what, command) in [
+        ("route", "ip -4 route show table all"),
+        ("rule", "nft list ruleset"),
+    ] {
+        found.extend(inventory::lines_of_lab(what, &inventory::listing(command)));
+    }
+    Ok(found)
 }

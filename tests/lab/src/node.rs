@@ -1,10 +1,12 @@
 //! A node: a machine of its own (mount, network and host-name namespaces), containerd, kubelet and
 //! kube-proxy in it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::cgroup::Cgroups;
@@ -19,6 +21,11 @@ use crate::{control_plane, node_files, wait};
 
 /// How many nodes there are: two in each zone.
 const COUNT: u8 = 4;
+const CONTAINERD: &str = "containerd";
+const KUBELET: &str = "kubelet";
+const PROXY: &str = "kube-proxy";
+/// A node's daemons, in the order in which they are started.
+pub(crate) const PROGRAMS: [&str; 3] = [CONTAINERD, KUBELET, PROXY];
 const SETUP: &str = include_str!("../files/node-root.sh");
 /// The image of pod sandboxes.
 pub(crate) const PAUSE_REFERENCE: &str = "registry.lab:5000/lab/pause:1";
@@ -32,7 +39,10 @@ pub(crate) struct NodeSpec {
 
 /// The lab's nodes.
 pub(crate) fn all() -> impl Iterator<Item = NodeSpec> {
-    (1..=COUNT).map(|number| NodeSpec { name: format!("node-{number}"), number })
+    (1..=COUNT).map(|number| NodeSpec {
+        name: format!("node-{number}"),
+        number,
+    })
 }
 
 impl NodeSpec {
@@ -67,68 +77,109 @@ impl NodeSpec {
 
     /// All its daemons' names.
     pub(crate) fn daemons(&self) -> [String; 3] {
-        ["containerd", "kubelet", "kube-proxy"].map(|program| self.daemon(program))
+        PROGRAMS.map(|program| self.daemon(program))
     }
 }
 
-/// Lets containerd and kubelet run, in a machine that is made if it is missing.
+/// Lets containerd, kubelet and kube-proxy run, in a machine that is made if it is missing.
 pub(crate) fn ensure(layout: &Layout, settings: &Settings, node: &NodeSpec) -> Result<()> {
+    PROGRAMS
+        .into_iter()
+        .try_for_each(|program| ensure_daemon(layout, settings, node, program))
+}
+
+/// Lets one of the node's daemons run.
+pub(crate) fn ensure_daemon(
+    layout: &Layout,
+    settings: &Settings,
+    node: &NodeSpec,
+    program: &str,
+) -> Result<()> {
     let cgroups = Cgroups::detect()?;
     node_files::write(layout, settings, node, cgroups.is_version_1())?;
     ensure_machine(layout, settings, node, &cgroups)?;
-    for group in ["shims", "containerd", "kubelet", "kube-proxy"] {
-        cgroups.ensure(&node.daemon(group))?;
+    cgroups.ensure(&node.daemon("shims"))?;
+    daemon(layout, node, program).ensure(layout)?;
+    if program == CONTAINERD {
+        await_containerd(layout, node)?;
+        import_pause(layout, node)?;
     }
-
-    let root = layout.node_root(&node.name);
-    let daemon = |program: &str, path: &str, args: &[String], inputs: &[&str]| Daemon {
-        name: node.daemon(program),
-        program: PathBuf::from(path),
-        args: args.to_vec(),
-        namespaces: node.namespaces(layout),
-        inputs: inputs.iter().map(|input| root.join(input)).collect(),
-    };
-    daemon("containerd", "containerd", &[], &["etc/containerd/config.toml"]).ensure(layout)?;
-    await_containerd(layout, node)?;
-    import_pause(layout, node)?;
-
-    let args = [
-        "--config=/etc/kubernetes/kubelet.yaml".to_owned(),
-        "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig".to_owned(),
-        format!("--hostname-override={}", node.name),
-        format!("--node-ip={}", node.address()),
-        format!("--node-labels=topology.kubernetes.io/zone={}", node.zone()),
-    ];
-    let inputs = ["etc/kubernetes/kubelet.yaml", "etc/kubernetes/kubelet.kubeconfig", "etc/kubernetes/kubelet.crt"];
-    daemon("kubelet", "/opt/kubernetes/bin/kubelet", &args, &inputs).ensure(layout)?;
-
-    let args = ["--config=/etc/kubernetes/kube-proxy.yaml".to_owned()];
-    let inputs = ["etc/kubernetes/kube-proxy.yaml", "etc/kubernetes/kube-proxy.kubeconfig"];
-    daemon("kube-proxy", "/opt/kubernetes/bin/kube-proxy", &args, &inputs).ensure(layout)?;
     Ok(())
 }
 
-/// Waits until the API server calls the node Ready, and its kube-proxy has written its rules.
+fn daemon(layout: &Layout, node: &NodeSpec, program: &str) -> Daemon {
+    let (path, args, inputs): (_, Vec<String>, &[&str]) = match program {
+        CONTAINERD => ("containerd", Vec::new(), &["etc/containerd/config.toml"]),
+        KUBELET => (
+            "/opt/kubernetes/bin/kubelet",
+            vec![
+                "--config=/etc/kubernetes/kubelet.yaml".to_owned(),
+                "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig".to_owned(),
+                format!("--hostname-override={}", node.name),
+                format!("--node-ip={}", node.address()),
+                format!("--node-labels=topology.kubernetes.io/zone={}", node.zone()),
+            ],
+            &[
+                "etc/kubernetes/kubelet.yaml",
+                "etc/kubernetes/kubelet.kubeconfig",
+                "etc/kubernetes/kubelet.crt",
+            ],
+        ),
+        _ => (
+            "/opt/kubernetes/bin/kube-proxy",
+            vec!["--config=/etc/kubernetes/kube-proxy.yaml".to_owned()],
+            &[
+                "etc/kubernetes/kube-proxy.yaml",
+                "etc/kubernetes/kube-proxy.kubeconfig",
+            ],
+        ),
+    };
+    let root = layout.node_root(&node.name);
+    Daemon {
+        name: node.daemon(program),
+        program: PathBuf::from(path),
+        args,
+        namespaces: node.namespaces(layout),
+        inputs: inputs.iter().map(|input| root.join(input)).collect(),
+    }
+}
+
+/// Waits until the node can serve pods: the API server calls it Ready, and its kube-proxy has
+/// written its rules.
 pub(crate) fn await_ready(layout: &Layout, node: &NodeSpec) -> Result<()> {
-    const READY: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].message}"#;
-    wait::until(&node.name, Duration::from_secs(120), || {
-        for name in node.daemons() {
+    PROGRAMS
+        .into_iter()
+        .try_for_each(|program| await_daemon(layout, node, program))
+}
+
+/// Waits until one of the node's daemons does its work.
+pub(crate) fn await_daemon(layout: &Layout, node: &NodeSpec, program: &str) -> Result<()> {
+    let name = node.daemon(program);
+    match program {
+        CONTAINERD => await_containerd(layout, node),
+        KUBELET => wait::until(&name, Duration::from_secs(180), || {
             daemon::check_alive(layout, &name)?;
-        }
-        let said = control_plane::kubectl(layout).args(["get", "node", &node.name, "-o", READY]).run();
-        Ok(match said {
-            Ok(said) if said.starts_with("True") => Ok(()),
-            Ok(said) => Err(format!("Ready is {said}")),
-            Err(error) => Err(error.to_string()),
-        })
-    })?;
-    control_plane::await_proxy(layout, &node.daemon("kube-proxy"), node.address())
+            let said = control_plane::node_condition(layout, &node.name);
+            Ok(match said {
+                Ok((true, _)) => Ok(()),
+                Ok((false, message)) => Err(format!("the node is not Ready: {message}")),
+                Err(error) => Err(error.to_string()),
+            })
+        }),
+        _ => control_plane::await_proxy(layout, &name, node.address()),
+    }
 }
 
 /// Makes the node's mount and host-name namespaces, unless they are there and whole.
-fn ensure_machine(layout: &Layout, settings: &Settings, node: &NodeSpec, cgroups: &Cgroups) -> Result<()> {
+fn ensure_machine(
+    layout: &Layout,
+    settings: &Settings,
+    node: &NodeSpec,
+    cgroups: &Cgroups,
+) -> Result<()> {
     let namespaces = node.namespaces(layout);
-    let (Some(net), Some(mount), Some(uts)) = (&namespaces.net, &namespaces.mount, &namespaces.uts) else {
+    let (Some(net), Some(mount), Some(uts)) = (&namespaces.net, &namespaces.mount, &namespaces.uts)
+    else {
         return Ok(());
     };
     // Names the namespace that the setup ended well in, and what was mounted there.
@@ -150,12 +201,26 @@ fn ensure_machine(layout: &Layout, settings: &Settings, node: &NodeSpec, cgroups
     }
     let root = layout.node_root(&node.name);
     Tool::new("unshare")
-        .args([format!("--mount={}", mount.display()), format!("--uts={}", uts.display())])
-        .args(["--propagation", "private", "sh", "-eu", "-c", SETUP, "node-root"])
+        .args([
+            format!("--mount={}", mount.display()),
+            format!("--uts={}", uts.display()),
+        ])
+        .args([
+            "--propagation",
+            "private",
+            "sh",
+            "-eu",
+            "-c",
+            SETUP,
+            "node-root",
+        ])
         .arg(&root)
         .arg(&settings.kube)
         .arg(&node.name)
-        .inside(&Namespaces { net: Some(net.clone()), ..Namespaces::default() })
+        .inside(&Namespaces {
+            net: Some(net.clone()),
+            ..Namespaces::default()
+        })
         .run()?;
     write_file(&mark, whole()?)
 }
@@ -168,17 +233,30 @@ fn await_containerd(layout: &Layout, node: &NodeSpec) -> Result<()> {
     let name = node.daemon("containerd");
     wait::until(&name, Duration::from_secs(60), || {
         daemon::check_alive(layout, &name)?;
-        Ok(ctr(layout, node).arg("version").run().map_err(|error| error.to_string()))
+        Ok(ctr(layout, node)
+            .arg("version")
+            .run()
+            .map_err(|error| error.to_string()))
     })?;
     Ok(())
 }
 
 fn import_pause(layout: &Layout, node: &NodeSpec) -> Result<()> {
-    let there = ctr(layout, node).args(["images", "list", "--quiet", &format!("name=={PAUSE_REFERENCE}")]).run()?;
+    let there = ctr(layout, node)
+        .args([
+            "images",
+            "list",
+            "--quiet",
+            &format!("name=={PAUSE_REFERENCE}"),
+        ])
+        .run()?;
     if there.trim().is_empty() {
         let image = layout.pause_image();
         let archive = fs::read(&image).at("read", &image)?;
-        ctr(layout, node).args(["images", "import", "-"]).stdin(archive).run()?;
+        ctr(layout, node)
+            .args(["images", "import", "-"])
+            .stdin(archive)
+            .run()?;
     }
     Ok(())
 }
@@ -193,7 +271,11 @@ pub struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(crate) fn new(layout: &'a Layout, settings: &'a Settings, spec: NodeSpec) -> Self {
-        Self { layout, settings, spec }
+        Self {
+            layout,
+            settings,
+            spec,
+        }
     }
 
     /// The name of the Node object.
@@ -214,6 +296,18 @@ impl<'a> Node<'a> {
     /// The directory that the node sees as `/`: a `hostPath` of `/mnt/data` is `mnt/data` in here.
     pub fn root(&self) -> PathBuf {
         self.layout.node_root(&self.spec.name)
+    }
+
+    /// A program, ready to be run on the node.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut words = self
+            .spec
+            .namespaces(self.layout)
+            .enter_command()
+            .into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg(program);
+        command
     }
 
     /// Cuts the power: kills every process of the node, its pods' included. Its disk stays.
@@ -246,8 +340,19 @@ mod tests {
     #[test]
     fn there_are_four_nodes_in_two_zones_with_addresses_of_their_own() {
         let nodes: Vec<_> = all().collect();
-        let zones: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.zone())).collect();
-        assert_eq!(zones, [("node-1", "z1"), ("node-2", "z1"), ("node-3", "z2"), ("node-4", "z2")]);
+        let zones: Vec<_> = nodes
+            .iter()
+            .map(|node| (node.name.as_str(), node.zone()))
+            .collect();
+        assert_eq!(
+            zones,
+            [
+                ("node-1", "z1"),
+                ("node-2", "z1"),
+                ("node-3", "z2"),
+                ("node-4", "z2")
+            ]
+        );
         assert_eq!(nodes[3].address(), Ipv4Addr::new(198, 18, 0, 14));
         assert_eq!(nodes[3].pod_range(), "198.19.4.0/24");
     }

@@ -13,7 +13,12 @@ use crate::node::{NodeSpec, PAUSE_REFERENCE};
 use crate::registry;
 
 /// Writes the files that are missing or differ.
-pub(crate) fn write(layout: &Layout, settings: &Settings, node: &NodeSpec, cgroup_v1: bool) -> Result<()> {
+pub(crate) fn write(
+    layout: &Layout,
+    settings: &Settings,
+    node: &NodeSpec,
+    cgroup_v1: bool,
+) -> Result<()> {
     let root = layout.node_root(&node.name);
     let put = |file: &str, text: String| write_file(&root.join(file), text);
     let read = |file: &str| {
@@ -25,15 +30,38 @@ pub(crate) fn write(layout: &Layout, settings: &Settings, node: &NodeSpec, cgrou
     let name = &node.name;
     let kubernetes = root.join("etc/kubernetes");
     write_file(&kubernetes.join("ca.crt"), read("ca.crt")?)?;
-    write_file(&kubernetes.join("kubelet.crt"), read(&format!("{name}.crt"))?)?;
-    write_secret(&kubernetes.join("kubelet.key"), read(&format!("{name}.key"))?)?;
-    write_secret(&kubernetes.join("kubelet.kubeconfig"), read(&format!("{name}.kubeconfig"))?)?;
-    write_secret(&kubernetes.join("kube-proxy.kubeconfig"), read("kube-proxy.kubeconfig")?)?;
+    write_file(
+        &kubernetes.join("kubelet.crt"),
+        read(&format!("{name}.crt"))?,
+    )?;
+    write_secret(
+        &kubernetes.join("kubelet.key"),
+        read(&format!("{name}.key"))?,
+    )?;
+    write_secret(
+        &kubernetes.join("kubelet.kubeconfig"),
+        read(&format!("{name}.kubeconfig"))?,
+    )?;
+    write_secret(
+        &kubernetes.join("kube-proxy.kubeconfig"),
+        read("kube-proxy.kubeconfig")?,
+    )?;
 
     put("etc/kubernetes/kubelet.yaml", kubelet(node, cgroup_v1))?;
-    put("etc/kubernetes/kube-proxy.yaml", control_plane::proxy_config("/etc/kubernetes/kube-proxy.kubeconfig", name))?;
+    put(
+        "etc/kubernetes/kube-proxy.yaml",
+        control_plane::proxy_config("/etc/kubernetes/kube-proxy.kubeconfig", name),
+    )?;
     put("etc/containerd/config.toml", containerd(settings, node))?;
-    put(&format!("etc/containerd/certs.d/{}/hosts.toml", registry::PULL_NAME), registry_hosts())?;
+    for registry in [
+        registry::DNS_NAME.to_owned(),
+        registry::address().to_string(),
+    ] {
+        put(
+            &format!("etc/containerd/certs.d/{registry}/hosts.toml"),
+            registry_hosts(),
+        )?;
+    }
     put("etc/cni/net.d/10-lab.conflist", cni(node))
 }
 
@@ -47,10 +75,20 @@ fn identity(root: &Path, node: &NodeSpec) -> Result<()> {
         }
     }
     write_file(&root.join("etc/hostname"), format!("{name}\n"))?;
-    let hosts = format!("127.0.0.1 localhost\n{} {name}\n{} registry.lab\n", node.address(), network::REGISTRY);
+    let hosts = format!(
+        "127.0.0.1 localhost\n{} {name}\n{} registry.lab\n",
+        node.address(),
+        network::REGISTRY
+    );
     write_file(&root.join("etc/hosts"), hosts)?;
-    write_file(&root.join("etc/resolv.conf"), format!("nameserver {}\n", network::DNS))?;
-    write_file(&root.join("etc/machine-id"), format!("{:032x}\n", u32::from(node.address())))?;
+    write_file(
+        &root.join("etc/resolv.conf"),
+        format!("nameserver {}\n", network::DNS),
+    )?;
+    write_file(
+        &root.join("etc/machine-id"),
+        format!("{:032x}\n", u32::from(node.address())),
+    )?;
     let release = fs::read("/etc/os-release").unwrap_or_default();
     write_file(&root.join("etc/os-release"), release)
 }
@@ -133,7 +171,9 @@ config_path = "/etc/containerd/certs.d"
 
 fn registry_hosts() -> String {
     let server = format!("http://{}", registry::address());
-    format!("server = \"{server}\"\n\n[host.\"{server}\"]\ncapabilities = [\"pull\", \"resolve\"]\n")
+    format!(
+        "server = \"{server}\"\n\n[host.\"{server}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+    )
 }
 
 /// Pods are joined point to point, not by a bridge: every packet is routed, so that a Service whose

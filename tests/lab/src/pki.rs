@@ -5,8 +5,8 @@ use std::fs;
 use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use crate::error::{Error, Result};
@@ -44,27 +44,59 @@ impl Subject {
 
 fn subjects() -> Vec<Subject> {
     let api_server = Subject {
-        names: vec!["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"],
-        addresses: vec![network::CONTROL_PLANE.into(), network::API_SERVICE.into(), IpAddr::from([127, 0, 0, 1])],
+        names: vec![
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ],
+        addresses: vec![
+            network::CONTROL_PLANE.into(),
+            network::API_SERVICE.into(),
+            IpAddr::from([127, 0, 0, 1]),
+        ],
         kubeconfig: false,
         ..Subject::client("kube-apiserver", "kube-apiserver", None)
     };
     let to_kubelets = Subject {
         kubeconfig: false,
-        ..Subject::client("kube-apiserver-kubelet-client", "kube-apiserver-kubelet-client", None)
+        ..Subject::client(
+            "kube-apiserver-kubelet-client",
+            "kube-apiserver-kubelet-client",
+            None,
+        )
+    };
+    let postgres = Subject {
+        names: vec![
+            "postgresql.database.svc",
+            "postgresql.database.svc.cluster.local",
+            "postgres.lab",
+        ],
+        addresses: vec![network::POSTGRES.into()],
+        kubeconfig: false,
+        ..Subject::client("postgres", "postgres", None)
     };
     let mut subjects = vec![
         api_server,
+        postgres,
         to_kubelets,
         Subject::client("admin", "admin", Some("system:masters")),
-        Subject::client("kube-controller-manager", "system:kube-controller-manager", None),
+        Subject::client(
+            "kube-controller-manager",
+            "system:kube-controller-manager",
+            None,
+        ),
         Subject::client("kube-scheduler", "system:kube-scheduler", None),
         Subject::client("kube-proxy", "system:kube-proxy", None),
         Subject::client("coredns", "system:coredns", None),
     ];
     subjects.extend(node::all().map(|node| Subject {
         addresses: vec![node.address().into()],
-        ..Subject::client(&node.name, &format!("system:node:{}", node.name), Some("system:nodes"))
+        ..Subject::client(
+            &node.name,
+            &format!("system:node:{}", node.name),
+            Some("system:nodes"),
+        )
     }));
     subjects
 }
@@ -87,9 +119,15 @@ fn make(layout: &Layout) -> Result<()> {
         move |source| Error::Certificate { name, source }
     };
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "outrigger-lab");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "outrigger-lab");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     set_validity(&mut params);
     let key = KeyPair::generate().map_err(named("ca"))?;
     write_secret(&layout.pki("ca.key"), key.serialize_pem())?;
@@ -100,19 +138,30 @@ fn make(layout: &Layout) -> Result<()> {
     for subject in subjects() {
         let key = KeyPair::generate().map_err(named(&subject.file))?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, subject.common_name);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, subject.common_name);
         if let Some(organization) = subject.organization {
-            params.distinguished_name.push(DnType::OrganizationName, organization);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, organization);
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
         for name in subject.names {
             let name = name.try_into().map_err(named(&subject.file))?;
             params.subject_alt_names.push(SanType::DnsName(name));
         }
-        params.subject_alt_names.extend(subject.addresses.into_iter().map(SanType::IpAddress));
+        params
+            .subject_alt_names
+            .extend(subject.addresses.into_iter().map(SanType::IpAddress));
         set_validity(&mut params);
-        let certificate = params.signed_by(&key, &authority).map_err(named(&subject.file))?;
+        let certificate = params
+            .signed_by(&key, &authority)
+            .map_err(named(&subject.file))?;
         let (certificate, key) = (certificate.pem(), key.serialize_pem());
         write_file(&layout.pki(&format!("{}.crt", subject.file)), &certificate)?;
         write_secret(&layout.pki(&format!("{}.key", subject.file)), &key)?;

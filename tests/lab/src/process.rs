@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+};
 use serde::{Deserialize, Serialize};
 
 /// A process at one point of its machine's life.
@@ -22,7 +24,11 @@ impl Identity {
     /// The identity of a process that is there now.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-        stat.running().then(|| Self { pid, start_time: stat.start_time, boot_id: boot_id() })
+        stat.running().then(|| Self {
+            pid,
+            start_time: stat.start_time,
+            boot_id: boot_id(),
+        })
     }
 
     /// Whether the process still runs.
@@ -33,7 +39,9 @@ impl Identity {
 
     /// Sends a signal, and waits for the end of the process at most so long. True if it ended.
     pub(crate) fn end(&self, signal: Signal, patience: Duration) -> bool {
-        let Some(descriptor) = open(self.pid) else { return true };
+        let Some(descriptor) = open(self.pid) else {
+            return true;
+        };
         // The descriptor is pinned to one process; was it still ours when it was opened?
         if !self.is_alive() {
             return true;
@@ -54,13 +62,19 @@ impl Identity {
 
 /// Kills the processes and waits for their end at most so long in all.
 pub(crate) fn kill_all(pids: impl IntoIterator<Item = u32>, patience: Duration) {
-    let known: Vec<_> = pids.into_iter().filter_map(|pid| Some((Identity::of(pid)?, open(pid)?))).collect();
+    let known: Vec<_> = pids
+        .into_iter()
+        .filter_map(|pid| Some((Identity::of(pid)?, open(pid)?)))
+        .collect();
     for (_, descriptor) in &known {
         let _ = pidfd_send_signal(descriptor, Signal::KILL);
     }
     let deadline = Instant::now() + patience;
     for (identity, descriptor) in &known {
-        await_end(descriptor, deadline.saturating_duration_since(Instant::now()));
+        await_end(
+            descriptor,
+            deadline.saturating_duration_since(Instant::now()),
+        );
         identity.reap();
     }
 }
@@ -80,7 +94,10 @@ fn await_end(descriptor: &OwnedFd, patience: Duration) -> bool {
 
 /// The identity of this run of the machine.
 pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// The fields that matter of proc(5), `/proc/[pid]/stat`.
@@ -95,7 +112,10 @@ impl Stat {
         // The second field is the program's name in parentheses and may hold anything.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
-        Some(Self { state: fields.first()?.chars().next()?, start_time: fields.get(19)?.parse().ok()? })
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            start_time: fields.get(19)?.parse().ok()?,
+        })
     }
 
     fn running(&self) -> bool {
@@ -112,18 +132,37 @@ mod tests {
     #[test]
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
         let text = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
-        assert_eq!(Stat::parse(text), Some(Stat { state: 'S', start_time: 98765 }));
+        assert_eq!(
+            Stat::parse(text),
+            Some(Stat {
+                state: 'S',
+                start_time: 98765
+            })
+        );
     }
 
     #[test]
     fn another_start_time_is_another_process() {
         let mine = Identity::of(std::process::id()).unwrap();
         assert!(mine.is_alive());
-        assert!(!Identity { start_time: mine.start_time + 1, ..mine.clone() }.is_alive());
-        assert!(!Identity { boot_id: "earlier".into(), ..mine }.is_alive());
+        assert!(
+            !Identity {
+                start_time: mine.start_time + 1,
+                ..mine.clone()
+            }
+            .is_alive()
+        );
+        assert!(
+            !Identity {
+                boot_id: "earlier".into(),
+                ..mine
+            }
+            .is_alive()
+        );
     }
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "what is tested waits for it")]
     fn ending_waits_for_the_end_and_leaves_no_zombie() {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
         let identity = Identity::of(child.id()).unwrap();
@@ -133,8 +172,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "what is tested waits for it")]
     fn a_process_that_ignores_the_signal_is_reported_as_still_there() {
-        let mut child = Command::new("sh").args(["-c", "trap '' TERM; echo ready; while :; do read x; done"])
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' TERM; echo ready; while :; do read x; done"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()

@@ -21,7 +21,10 @@ pub struct Progress {
 impl Progress {
     /// Progress that gives each line to `sink`.
     pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { start: Instant::now(), sink: Arc::new(sink) }
+        Self {
+            start: Instant::now(),
+            sink: Arc::new(sink),
+        }
     }
 
     /// Progress on standard error.
@@ -34,12 +37,21 @@ impl Progress {
 
     /// Says one line.
     pub fn say(&self, text: &str) {
-        (self.sink)(&format!("{:7.1} s  {text}", self.start.elapsed().as_secs_f64()));
+        (self.sink)(&format!(
+            "{:7.1} s  {text}",
+            self.start.elapsed().as_secs_f64()
+        ));
     }
 
     /// Runs one step, and says its name, its outcome and its time; says every 15 s that it goes on.
-    pub(crate) fn step<T, E>(&self, name: &str, work: impl FnOnce(&Step) -> Result<T, E>) -> Result<T, E> {
-        let step = Step { outcome: Arc::new(Mutex::new(String::new())) };
+    pub(crate) fn step<T, E>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Step) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let step = Step {
+            outcome: Arc::new(Mutex::new(String::new())),
+        };
         let begin = Instant::now();
         let (done, ticks) = channel::<()>();
         let note = Arc::clone(&step.outcome);
@@ -53,7 +65,11 @@ impl Progress {
             drop(done);
             result
         });
-        let outcome = if result.is_ok() { step.outcome.lock().clone() } else { "failed".to_owned() };
+        let outcome = if result.is_ok() {
+            step.outcome.lock().clone()
+        } else {
+            "failed".to_owned()
+        };
         self.say(&line(name, &outcome, begin.elapsed()));
         result
     }
@@ -61,7 +77,10 @@ impl Progress {
 
 impl std::fmt::Debug for Progress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Progress").field("start", &self.start).finish_non_exhaustive()
+        formatter
+            .debug_struct("Progress")
+            .field("start", &self.start)
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,7 +117,13 @@ mod tests {
         assert_eq!(result, Ok(7));
         assert_eq!(progress.step("kubelet", |_| Err::<(), _>("no")), Err("no"));
         let lines = lines.lock();
-        assert!(lines[0].contains("etcd") && lines[0].contains("started"), "{lines:?}");
-        assert!(lines[1].contains("kubelet") && lines[1].contains("failed"), "{lines:?}");
+        assert!(
+            lines[0].contains("etcd") && lines[0].contains("started"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].contains("kubelet") && lines[1].contains("failed"),
+            "{lines:?}"
+        );
     }
 }

@@ -11,16 +11,29 @@ use crate::{network, wait};
 
 pub(crate) const NAME: &str = "registry";
 pub(crate) const PORT: u16 = 5000;
-/// The name by which pods' images name the registry.
-pub(crate) const PULL_NAME: &str = "registry.lab:5000";
+/// Its name in the nodes and pods, beside its address.
+pub(crate) const DNS_NAME: &str = "registry.lab:5000";
 
 /// The registry's address, from the host and from pods.
 pub(crate) fn address() -> SocketAddr {
     (network::REGISTRY, PORT).into()
 }
 
+/// The file by which skopeo and buildah know that the registry speaks plain HTTP
+/// (containers-registries.conf(5)).
+pub(crate) fn clients_file(layout: &Layout) -> PathBuf {
+    layout.config("registries.conf")
+}
+
 /// Lets the registry run and waits for its first answer.
 pub(crate) fn ensure(layout: &Layout) -> Result<()> {
+    write_file(
+        &clients_file(layout),
+        format!(
+            "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
+            address()
+        ),
+    )?;
     let config = layout.config("registry.yaml");
     write_file(&config, text(layout))?;
     let daemon = Daemon {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::artifacts;
 use crate::command::Tool;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -18,23 +19,49 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Checks everything that needs no package, and reports all that is missing together.
-pub(crate) fn check(layout: &Layout, all_cached: bool) -> Result<()> {
+pub(crate) fn check(layout: &Layout) -> Result<()> {
     let mut lacks = Vec::new();
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     if (os, arch) != ("linux", "x86_64") {
-        lacks.push(format!("this machine is {os} on {arch}; use Linux on x86_64"));
+        lacks.push(format!(
+            "this machine is {os} on {arch}; use Linux on x86_64"
+        ));
     }
-    lacks.extend(privilege_lack(rustix::process::geteuid().is_root(), &read("/proc/self/status")));
+    lacks.extend(privilege_lack(
+        rustix::process::geteuid().is_root(),
+        &read("/proc/self/status"),
+    ));
     for program in ["go", "cargo"] {
-        if Tool::new(program).arg("version").run().is_err() && Tool::new(program).arg("--version").run().is_err() {
-            lacks.push(format!("`{program}` is not in PATH; install it (the README says which version)"));
+        if Tool::new(program).arg("version").run().is_err()
+            && Tool::new(program).arg("--version").run().is_err()
+        {
+            lacks.push(format!(
+                "`{program}` is not in PATH; install it (the README says which version)"
+            ));
         }
     }
-    let needed = if all_cached { DISK_CACHED } else { DISK_UNCACHED };
+    let needed = if artifacts::all_built(layout) {
+        DISK_CACHED
+    } else {
+        DISK_UNCACHED
+    };
     for directory in [layout.state(), layout.cache()] {
         lacks.extend(disk_lack(directory, needed));
     }
-    if lacks.is_empty() { Ok(()) } else { Err(Error::Requirements(lacks)) }
+    if lacks.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Requirements(lacks))
+    }
+}
+
+/// Checks what taking the lab down needs.
+pub(crate) fn check_privileges() -> Result<()> {
+    let lack = privilege_lack(
+        rustix::process::geteuid().is_root(),
+        &read("/proc/self/status"),
+    );
+    lack.map_or(Ok(()), |lack| Err(Error::Requirements(vec![lack])))
 }
 
 /// Tries the kernel's parts in namespaces that vanish with the command.
@@ -42,21 +69,35 @@ pub(crate) fn check_kernel() -> Result<()> {
     let tries = [
         ("network bridges", "ip link add name b type bridge"),
         ("veth pairs", "ip link add name a type veth peer name b"),
-        ("nftables with NAT", "nft add table ip t; nft add chain ip t c '{ type nat hook prerouting priority 0; }'"),
+        (
+            "nftables with NAT",
+            "nft add table ip t; nft add chain ip t c '{ type nat hook prerouting priority 0; }'",
+        ),
     ];
     let lacks: Vec<_> = tries
         .into_iter()
         .filter_map(|(name, script)| {
-            let error = Tool::line("unshare --net sh -e -c").arg(script).run().err()?;
-            Some(format!("the kernel has no {name} ({error}); use a kernel built with them"))
+            let error = Tool::line("unshare --net sh -e -c")
+                .arg(script)
+                .run()
+                .err()?;
+            Some(format!(
+                "the kernel has no {name} ({error}); use a kernel built with them"
+            ))
         })
         .collect();
-    if lacks.is_empty() { Ok(()) } else { Err(Error::Requirements(lacks)) }
+    if lacks.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Requirements(lacks))
+    }
 }
 
 /// Whether containerd can use overlayfs in the state directory (not if that is on overlayfs itself).
 pub(crate) fn overlay_works(layout: &Layout) -> bool {
-    let Ok(directory) = tempfile::tempdir_in(layout.state()) else { return false };
+    let Ok(directory) = tempfile::tempdir_in(layout.state()) else {
+        return false;
+    };
     Tool::line("unshare --mount sh -e -c")
         .arg("mkdir lower upper work merged; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged; touch merged/file")
         .directory(directory.path())
@@ -68,15 +109,24 @@ fn privilege_lack(root: bool, status: &str) -> Option<String> {
     if !root {
         return Some("you are not root; run it with sudo or as root".to_owned());
     }
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     let effective = u64::from_str_radix(effective.trim(), 16).ok()?;
-    let missing: Vec<_> = [("CAP_NET_ADMIN", CAP_NET_ADMIN), ("CAP_SYS_ADMIN", CAP_SYS_ADMIN)]
-        .into_iter()
-        .filter(|(_, bit)| effective & (1 << bit) == 0)
-        .map(|(name, _)| name)
-        .collect();
-    (!missing.is_empty())
-        .then(|| format!("root lacks {}; in a container, run it with --privileged", missing.join(" and ")))
+    let missing: Vec<_> = [
+        ("CAP_NET_ADMIN", CAP_NET_ADMIN),
+        ("CAP_SYS_ADMIN", CAP_SYS_ADMIN),
+    ]
+    .into_iter()
+    .filter(|(_, bit)| effective & (1 << bit) == 0)
+    .map(|(name, _)| name)
+    .collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "root lacks {}; in a container, run it with --privileged",
+            missing.join(" and ")
+        )
+    })
 }
 
 fn disk_lack(directory: &Path, needed: u64) -> Option<String> {

@@ -26,7 +26,12 @@ fn path(name: &str) -> PathBuf {
 pub(crate) fn read() -> BTreeMap<String, String> {
     CHANGED_BY_KUBELET
         .into_iter()
-        .filter_map(|name| Some((name.to_owned(), fs::read_to_string(path(name)).ok()?.trim().to_owned())))
+        .filter_map(|name| {
+            Some((
+                name.to_owned(),
+                fs::read_to_string(path(name)).ok()?.trim().to_owned(),
+            ))
+        })
         .collect()
 }
 
@@ -39,13 +44,19 @@ pub(crate) fn keep(layout: &Layout) -> Result<()> {
     write_file(&file, serde_json::json!(read()).to_string())
 }
 
+/// The kept values; none if there was no lab.
+pub(crate) fn kept(layout: &Layout) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(layout.sysctls()).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
 /// Puts the kept values back.
 pub(crate) fn restore(layout: &Layout) -> Result<()> {
-    let file = layout.sysctls();
-    let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-    let kept: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();
     let now = read();
-    for (name, value) in kept.into_iter().filter(|(name, value)| now.get(name) != Some(value)) {
+    for (name, value) in kept(layout)
+        .into_iter()
+        .filter(|(name, value)| now.get(name) != Some(value))
+    {
         let path = path(&name);
         fs::write(&path, value).at("write", &path)?;
     }

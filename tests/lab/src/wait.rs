@@ -19,7 +19,11 @@ pub(crate) fn until<T>(
         match look()? {
             Ok(found) => return Ok(found),
             Err(last) if start.elapsed() > patience => {
-                return Err(Error::Timeout { what: what.to_owned(), waited: patience, last });
+                return Err(Error::Timeout {
+                    what: what.to_owned(),
+                    waited: patience,
+                    last,
+                });
             }
             Err(_) => std::thread::sleep(PAUSE),
         }
