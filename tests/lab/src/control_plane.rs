@@ -212,7 +212,7 @@ fn api_server(layout: &Layout, settings: &Settings) -> Daemon {
         // Node names are not in any DNS.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
-        format!("--service-account-key-file={}", pki("service-accounts.key")),
+        format!("--service-account-key-file={}", pki("service-accounts.pub")),
         format!(
             "--service-account-signing-key-file={}",
             pki("service-accounts.key")

@@ -85,6 +85,7 @@ impl Lab {
     fn start(&self, progress: &Progress) -> Result<()> {
         let (layout, settings) = (&self.layout, &self.settings);
         progress.step("network", |_| network::ensure(layout))?;
+        layout.ensure_data()?;
         control_plane::start(layout, settings)?;
         progress.step("registry", |_| registry::ensure(layout))?;
         progress.step("PostgreSQL", |_| postgres::ensure(layout))?;

@@ -90,6 +90,14 @@ impl Layout {
     pub(crate) fn data(&self, component: &str) -> PathBuf {
         self.state.join("data").join(component)
     }
+    /// Makes the directory of all data. PostgreSQL's user has to pass through it; etcd, if it came
+    /// first, would make it for root alone.
+    pub(crate) fn ensure_data(&self) -> Result<()> {
+        let directory = self.state.join("data");
+        fs::create_dir_all(&directory).at("create", &directory)?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))
+            .at("set the mode of", &directory)
+    }
     pub(crate) fn namespaces(&self) -> PathBuf {
         self.state.join("ns")
     }

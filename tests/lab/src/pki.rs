@@ -174,6 +174,7 @@ fn make(layout: &Layout) -> Result<()> {
         }
     }
     let tokens = KeyPair::generate().map_err(named("service-accounts"))?;
+    write_file(&layout.pki("service-accounts.pub"), tokens.public_key_pem())?;
     write_secret(&layout.pki("service-accounts.key"), tokens.serialize_pem())
 }
 
