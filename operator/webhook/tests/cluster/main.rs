@@ -1,0 +1,13 @@
+//! The webhook over real TLS, against an API server in memory.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod admission;
+mod api_server;
+mod certificate;
+mod configuration;
+mod lookup;
+mod requests;
+mod rotation;
+mod serving;
+mod store;
