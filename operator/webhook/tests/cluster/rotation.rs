@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use outrigger_webhook::ServeOptions;
+use outrigger_webhook::{Decision, Material, ServeOptions, decide};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::requests::{Connection, shop_pod};
+use crate::requests::{Connection, SERVER_NAME, shop_pod};
 use crate::serving::{Replica, SECRET};
 use crate::store::Store;
 
@@ -75,26 +75,17 @@ async fn no_request_fails_while_certificates_and_authorities_follow_each_other()
     };
 
     let (mut certificates, mut authorities) = (0, 0);
-    let mut steps = 0;
     // Two years and a half: the certificate is renewed every 60 days, the authority once.
-    for _ in 0..(365 * 5) {
+    for step in 0..(365 * 5) {
         clock.advance_hours(12);
         let before = replica.api.get(SECRET).unwrap();
         // The operator looks at the clock at least once in an hour; here, when the Secret is touched.
         let mut touched = before.clone();
-        touched["metadata"]["annotations"]["touched"] = steps.to_string().into();
+        touched["metadata"]["annotations"]["touched"] = step.to_string().into();
         replica.api.put(SECRET, touched);
-        steps += 1;
-        let due = outrigger_webhook::decide(
-            clock.now(),
-            outrigger_webhook::Material::from_secret(
-                &serde_json::from_value(before.clone()).unwrap(),
-            )
-            .ok()
-            .as_ref(),
-            crate::requests::SERVER_NAME,
-        );
-        if matches!(due, outrigger_webhook::Decision::Keep { .. }) {
+        let material = Material::from_secret(&serde_json::from_value(before.clone()).unwrap());
+        let decision = decide(clock.now(), material.ok().as_ref(), SERVER_NAME);
+        if matches!(decision, Decision::Keep { .. }) {
             continue;
         }
         let changed = |now: Option<&Value>| now.is_some_and(|now| now["data"] != before["data"]);
