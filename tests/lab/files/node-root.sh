@@ -41,5 +41,6 @@ mount -t tmpfs -o mode=755,size=256m tmpfs run
 
 pivot_root . old
 umount --lazy /old
+rmdir /old
 # Without this, kubelet refuses mount propagation into and out of pods.
 mount --make-rshared /

@@ -83,10 +83,16 @@ impl Cgroups {
             .collect()
     }
 
-    /// The processes in `group` and below it, in any hierarchy.
+    /// The processes in `group` and below it.
+    ///
+    /// Those of the whole lab (`""`) are sought in every hierarchy. For a part of it, where there
+    /// are hierarchies of version 1, only these count: containerd moves its shims out of its own
+    /// group in no other, and they have to outlive it.
     pub(crate) fn pids(&self, group: &str) -> BTreeSet<u32> {
         let mut pids = BTreeSet::new();
-        for directory in self.directories(group) {
+        let only_version_1 = !group.is_empty() && self.is_version_1();
+        let counts = |hierarchy: &&Hierarchy| !only_version_1 || hierarchy.version != Version::Two;
+        for directory in directories(self.hierarchies.iter().filter(counts), group) {
             let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
         }
@@ -97,11 +103,7 @@ impl Cgroups {
 
     /// The directories of `group` and below it in all hierarchies, each after those below it.
     pub(crate) fn directories(&self, group: &str) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for hierarchy in &self.hierarchies {
-            walk(&hierarchy.point.join(ROOT).join(group), &mut found);
-        }
-        found
+        directories(self.hierarchies.iter(), group)
     }
 
     /// Kills every process in `group` and below it.
@@ -195,6 +197,14 @@ fn delegate(directory: &Path) -> Result<()> {
     fs::write(&file, missing.join(" ")).at("delegate controllers in", &file)
 }
 
+fn directories<'a>(hierarchies: impl Iterator<Item = &'a Hierarchy>, group: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for hierarchy in hierarchies {
+        walk(&hierarchy.point.join(ROOT).join(group), &mut found);
+    }
+    found
+}
+
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -244,6 +254,42 @@ mod tests {
         ));
         assert_eq!(cgroups.hierarchies.len(), 1);
         assert!(!cgroups.is_version_1());
+    }
+
+    #[test]
+    fn a_shim_that_left_containerd_in_version_1_alone_is_not_containerds() {
+        let directory = tempfile::tempdir().unwrap();
+        let hierarchy = |name: &str, version| {
+            let point = directory.path().join(name);
+            let group = point.join(ROOT).join("node-1/containerd");
+            fs::create_dir_all(&group).unwrap();
+            fs::write(
+                group.join("cgroup.procs"),
+                if version == Version::Two {
+                    "10\n11\n"
+                } else {
+                    "10\n"
+                },
+            )
+            .unwrap();
+            Hierarchy { point, version }
+        };
+        let (one, two) = (
+            hierarchy("pids", Version::One { cpuset: false }),
+            hierarchy("unified", Version::Two),
+        );
+        let hybrid = Cgroups {
+            hierarchies: vec![one, two.clone()],
+        };
+        assert_eq!(hybrid.pids("node-1/containerd"), BTreeSet::from([10]));
+        assert_eq!(hybrid.pids(""), BTreeSet::from([10, 11]));
+        assert_eq!(
+            Cgroups {
+                hierarchies: vec![two]
+            }
+            .pids("node-1/containerd"),
+            BTreeSet::from([10, 11])
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! plane itself, so that the API server reaches webhooks behind Services.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::command::Tool;
 use crate::daemon::{self, Daemon};
@@ -90,17 +90,42 @@ pub(crate) fn await_api_server(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Whether the API server calls a node Ready, and the condition's message.
-pub(crate) fn node_condition(layout: &Layout, node: &str) -> Result<(bool, String)> {
-    const READY: &str =
-        r#"jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.message}{end}"#;
-    let said = kubectl(layout)
-        .args(["get", "node", node, "-o", READY])
-        .run()?;
-    let (status, message) = said
-        .split_once(' ')
-        .unwrap_or(("", "its kubelet has not reported yet"));
-    Ok((status == "True", message.to_owned()))
+/// What the API server says of a node: its condition Ready.
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    /// When its kubelet last said so; whole seconds.
+    pub(crate) heartbeat: SystemTime,
+    pub(crate) message: String,
+}
+
+impl Readiness {
+    /// Reads `STATUS HEARTBEAT MESSAGE`; nothing is a kubelet that has not reported.
+    fn parse(text: &str) -> Self {
+        let mut words = text.splitn(3, ' ');
+        let ready = words.next() == Some("True");
+        let heartbeat = words
+            .next()
+            .and_then(|word| word.parse::<jiff::Timestamp>().ok());
+        Self {
+            ready,
+            heartbeat: heartbeat.map_or(SystemTime::UNIX_EPOCH, SystemTime::from),
+            message: words
+                .next()
+                .unwrap_or("its kubelet has not reported yet")
+                .to_owned(),
+        }
+    }
+}
+
+/// Asks the API server for a node's readiness.
+pub(crate) fn node_readiness(layout: &Layout, node: &str) -> Result<Readiness> {
+    const READY: &str = "jsonpath={range .status.conditions[?(@.type==\"Ready\")]}\
+                         {.status} {.lastHeartbeatTime} {.message}{end}";
+    Ok(Readiness::parse(
+        &kubectl(layout)
+            .args(["get", "node", node, "-o", READY])
+            .run()?,
+    ))
 }
 
 /// Lets the controller manager and the scheduler run.
@@ -255,5 +280,26 @@ fn scheduler(layout: &Layout, settings: &Settings) -> Daemon {
     Daemon {
         inputs: vec![layout.pki("ca.crt")],
         ..component(layout, settings, SCHEDULER, args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_since_its_last_heartbeat_and_says_why_it_is_not() {
+        let ready = Readiness::parse("True 2026-01-02T03:04:05Z kubelet is posting ready status");
+        assert!(ready.ready);
+        assert_eq!(
+            ready.heartbeat,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045)
+        );
+        let dead =
+            Readiness::parse("Unknown 2026-01-02T03:04:05Z Kubelet stopped posting node status.");
+        assert!(!dead.ready);
+        assert_eq!(dead.message, "Kubelet stopped posting node status.");
+        let new = Readiness::parse("");
+        assert!(!new.ready && new.message.contains("not reported"));
     }
 }

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,14 @@ pub(crate) fn running(layout: &Layout, name: &str) -> Option<Identity> {
     record(layout, name)
         .map(|record| record.process)
         .filter(Identity::is_alive)
+}
+
+/// When the component was last started.
+pub(crate) fn started_at(layout: &Layout, name: &str) -> Result<SystemTime> {
+    let record = layout.record(name);
+    fs::metadata(&record)
+        .and_then(|found| found.modified())
+        .at("read", &record)
 }
 
 fn record(layout: &Layout, name: &str) -> Option<Record> {

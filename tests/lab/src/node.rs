@@ -157,17 +157,23 @@ pub(crate) fn await_daemon(layout: &Layout, node: &NodeSpec, program: &str) -> R
     let name = node.daemon(program);
     match program {
         CONTAINERD => await_containerd(layout, node),
-        KUBELET => wait::until(&name, Duration::from_secs(180), || {
-            daemon::check_alive(layout, &name)?;
-            let said = control_plane::node_condition(layout, &node.name);
-            Ok(match said {
-                Ok((true, _)) => Ok(()),
-                Ok((false, message)) => Err(format!("the node is not Ready: {message}")),
-                Err(error) => Err(error.to_string()),
-            })
-        }),
+        KUBELET => await_kubelet(layout, node, &name),
         _ => control_plane::await_proxy(layout, &name, node.address()),
     }
+}
+
+/// Waits until this kubelet, not an earlier one, says that its node is Ready.
+fn await_kubelet(layout: &Layout, node: &NodeSpec, name: &str) -> Result<()> {
+    // Heartbeats are in whole seconds.
+    let started = daemon::started_at(layout, name)? - Duration::from_secs(1);
+    wait::until(name, Duration::from_secs(180), || {
+        daemon::check_alive(layout, name)?;
+        Ok(match control_plane::node_readiness(layout, &node.name) {
+            Ok(said) if said.ready && said.heartbeat > started => Ok(()),
+            Ok(said) => Err(format!("the node is not Ready: {}", said.message)),
+            Err(error) => Err(error.to_string()),
+        })
+    })
 }
 
 /// Makes the node's mount and host-name namespaces, unless they are there and whole.

@@ -52,8 +52,8 @@ impl Status {
             .collect();
         let nodes = node::all()
             .map(|node| {
-                let (ready, message) = match control_plane::node_condition(layout, &node.name) {
-                    Ok(condition) => condition,
+                let (ready, message) = match control_plane::node_readiness(layout, &node.name) {
+                    Ok(readiness) => (readiness.ready, readiness.message),
                     Err(error) => (false, error.to_string()),
                 };
                 NodeStatus {
