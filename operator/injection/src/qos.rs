@@ -35,11 +35,19 @@ pub(crate) fn class_of<'a>(
     containers: impl Iterator<Item = &'a Container>,
 ) -> QosClass {
     let mut totals = Totals::default();
-    match pod_level {
+    match pod_level.filter(|resources| is_set(resources)) {
         Some(resources) => totals.add(Some(resources)),
         None => containers.for_each(|container| totals.add(container.resources.as_ref())),
     }
     totals.class()
+}
+
+/// Whether pod-level resources say anything.
+pub(crate) fn is_set(pod_level: &ResourceRequirements) -> bool {
+    [&pod_level.requests, &pod_level.limits]
+        .into_iter()
+        .flatten()
+        .any(|list| !list.is_empty())
 }
 
 /// Sums in billionths, by resource.
@@ -132,6 +140,16 @@ mod tests {
         let found = class(json!({
             "containers": [{"name": "a"}],
             "resources": {"limits": both("1", "1Gi")},
+        }));
+        assert_eq!(found, QosClass::Guaranteed);
+    }
+
+    #[test]
+    fn pod_level_resources_that_say_nothing_do_not_count() {
+        let limits = json!({"limits": both("1", "1Gi")});
+        let found = class(json!({
+            "containers": [{"name": "a", "resources": limits}],
+            "resources": {},
         }));
         assert_eq!(found, QosClass::Guaranteed);
     }

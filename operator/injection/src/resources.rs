@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use outrigger_api::SlotResources;
 
-use crate::qos::class_of;
+use crate::qos::{class_of, is_set};
 use crate::quantity::{greater, least_request, lesser, nanos};
 use crate::{NamespaceRules, QosClass, Refusal};
 
@@ -69,7 +69,7 @@ impl Basis {
     pub(crate) fn of(spec: &PodSpec, is_slot: impl Fn(&Container) -> bool) -> Basis {
         let init = spec.init_containers.iter().flatten();
         let own = init.filter(|container| !is_slot(container));
-        if spec.resources.is_some() {
+        if spec.resources.as_ref().is_some_and(is_set) {
             Basis::PodLevel
         } else if class_of(None, own.chain(&spec.containers)) == QosClass::Guaranteed {
             Basis::Guaranteed

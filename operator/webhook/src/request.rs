@@ -96,7 +96,7 @@ fn log(request: &AdmissionRequest<Pod>, verdict: &Verdict) {
         }
         Verdict::Injected { .. } => tracing::info!(namespace, pod, dry_run, "pod injected"),
         Verdict::Refused(message) => {
-            tracing::warn!(namespace, pod, dry_run, message, "pod refused");
+            tracing::warn!(namespace, pod, dry_run, reason = message, "pod refused");
         }
     }
 }

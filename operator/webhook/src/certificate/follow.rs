@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CERTIFICATE_SECRET, CertificateError, Material};
 
 /// What is known of the Secret.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) enum Observed {
     /// It has not been read yet.
     #[default]
@@ -26,7 +27,7 @@ pub(crate) enum Observed {
 }
 
 /// The certificate in use by this replica. New connections get the newest; open ones go on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Certificates {
     serving: ArcSwapOption<CertifiedKey>,
     observed: watch::Sender<Observed>,
@@ -115,8 +116,14 @@ impl Certificates {
     }
 }
 
-#[derive(Debug)]
 struct InUse(Arc<Certificates>);
+
+/// Without the keys.
+impl fmt::Debug for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InUse").finish_non_exhaustive()
+    }
+}
 
 impl ResolvesServerCert for InUse {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
