@@ -1,5 +1,7 @@
 //! Applications are validated with everything that they refer to.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeMap;
 
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
