@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ownership::replace_file;
 use crate::settings::FunctionPort;
-use crate::{
-    Builder, Function, Functions, NotWarm, Problem, RequestBody, ResponseBody, Secrets,
-};
+use crate::{Builder, Function, Functions, NotWarm, Problem, RequestBody, ResponseBody, Secrets};
 
 /// What clients of an unconfigured function are told to wait, in seconds.
 const RETRY_AFTER: u32 = 1;

@@ -45,9 +45,7 @@ impl Listeners {
             });
             match bound {
                 Ok(listener) => listeners.push(listener),
-                Err(error)
-                    if error.kind() == io::ErrorKind::AddrInUse && listeners.is_empty() =>
-                {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && listeners.is_empty() => {
                     return Err(NoListeners::Taken { port: *port });
                 }
                 Err(error) => {

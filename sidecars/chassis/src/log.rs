@@ -35,8 +35,7 @@ impl Identity {
 
     /// Sends the process's events to standard error.
     pub(crate) fn install(self) {
-        let filter =
-            EnvFilter::try_from_env(ENV_FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = EnvFilter::try_from_env(ENV_FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
         let installed = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
@@ -91,7 +90,11 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = event.metadata().level().as_str();
-        writeln!(writer, "{}", self.line(level, &fields.message, fields.others))
+        writeln!(
+            writer,
+            "{}",
+            self.line(level, &fields.message, fields.others)
+        )
     }
 }
 

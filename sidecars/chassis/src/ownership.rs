@@ -65,10 +65,6 @@ impl StateDirectory {
         Ok(StateDirectory { path })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The socket of the owner, on which the other slot watches it and asks for a handover.
     pub(crate) fn owner_socket(&self) -> PathBuf {
         self.path.join("owner.sock")
@@ -150,6 +146,22 @@ pub(crate) struct OwnerLock {
 }
 
 impl OwnerLock {
+    /// Takes the lock that another process passed, if it is the one of `directory`.
+    pub(crate) fn received(file: OwnedFd, directory: &StateDirectory) -> io::Result<OwnerLock> {
+        let path = directory.path.join(LOCK);
+        let (found, expected) = (rustix::fs::fstat(&file)?, rustix::fs::stat(&path)?);
+        if (found.st_dev, found.st_ino) != (expected.st_dev, expected.st_ino) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a lock arrived that is not {}", path.display()),
+            ));
+        }
+        Ok(OwnerLock {
+            file,
+            directory: directory.clone(),
+        })
+    }
+
     /// Replaces the record, in one step for its readers.
     pub(crate) fn write(&self, record: Record) -> io::Result<()> {
         replace_file(
@@ -189,8 +201,12 @@ mod tests {
         let duplicate = lock.as_fd().try_clone_to_owned().unwrap();
         drop(lock);
         assert!(directory.try_own().unwrap().is_none());
-        drop(duplicate);
+        let passed = OwnerLock::received(duplicate, &directory).unwrap();
+        assert!(directory.try_own().unwrap().is_none());
+        drop(passed);
         assert!(directory.try_own().unwrap().is_some());
+        let other = tempfile::tempfile().unwrap();
+        assert!(OwnerLock::received(other.into(), &directory).is_err());
     }
 
     #[test]
@@ -215,12 +231,7 @@ mod tests {
         let directory = StateDirectory::open(shared.path()).unwrap();
         assert_eq!(directory.record().unwrap(), None);
         let record = Record::ordered(3, Slot::B);
-        directory
-            .try_own()
-            .unwrap()
-            .unwrap()
-            .write(record)
-            .unwrap();
+        directory.try_own().unwrap().unwrap().write(record).unwrap();
         assert_eq!(
             StateDirectory::open(shared.path())
                 .unwrap()

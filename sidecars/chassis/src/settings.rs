@@ -119,9 +119,7 @@ impl Settings {
 }
 
 /// Name of the sidecar.
-pub(crate) fn sidecar(
-    lookup: impl Fn(&str) -> Option<String>,
-) -> Result<String, InvalidSettings> {
+pub(crate) fn sidecar(lookup: impl Fn(&str) -> Option<String>) -> Result<String, InvalidSettings> {
     lookup(layout::ENV_SIDECAR)
         .ok_or_else(|| InvalidSettings::new(layout::ENV_SIDECAR, None, "the name of the sidecar"))
 }
@@ -131,7 +129,11 @@ pub(crate) fn preflight_document(
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<String, InvalidSettings> {
     lookup(layout::ENV_DOCUMENT).ok_or_else(|| {
-        InvalidSettings::new(layout::ENV_DOCUMENT, None, "the hash of the document to try")
+        InvalidSettings::new(
+            layout::ENV_DOCUMENT,
+            None,
+            "the hash of the document to try",
+        )
     })
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use outrigger_control::{Order, Slot, layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SocketFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use serde_json::Value;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -19,9 +20,10 @@ use crate::command::WORKER_COMMAND;
 use crate::listeners::{Listeners, NoListeners};
 use crate::log::Identity;
 use crate::ownership::StateDirectory;
+use crate::packet::{self, Accepted, Acceptor};
 use crate::restart::RestartBackoff;
-use crate::settings::Settings;
-use channel::{Acceptor, Channel, Message};
+use crate::settings::{InvalidSettings, Settings};
+use channel::{Channel, Message};
 
 /// Runs until the slot is told to stop.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -53,6 +55,27 @@ pub(crate) fn run(settings: Settings) -> ExitCode {
     supervisor.bind_if_first();
     supervisor.offer_listeners();
     supervisor.supervise()
+}
+
+/// Waits to be told to stop. A container whose environment is wrong does nothing, rather than
+/// end and make its pod NotReady.
+pub(crate) fn idle(reason: &InvalidSettings) -> ExitCode {
+    Identity::default().write(
+        "ERROR",
+        "The slot cannot run",
+        &[("error", reason.to_string().into())],
+    );
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let terminate = PollFd::new(&signals.terminate.0, PollFlags::IN);
+    let told = rustix::io::retry_on_intr(|| poll(&mut [terminate.clone()], None));
+    signals.terminate.clear();
+    match told {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 struct Supervisor {
@@ -113,9 +136,8 @@ impl Supervisor {
     }
 
     fn offer_listeners(&mut self) {
-        let offered = StateDirectory::open(&self.settings.directories.shared).and_then(|state| {
-            Acceptor::bind(&state.listeners_socket(self.settings.slot))
-        });
+        let offered = StateDirectory::open(&self.settings.directories.shared)
+            .and_then(|state| Acceptor::bind(&state.listeners_socket(self.settings.slot)));
         match offered {
             Ok(acceptor) => self.acceptor = Some(acceptor),
             Err(error) => self.log.write(
@@ -272,9 +294,11 @@ impl Supervisor {
     }
 
     fn give_listeners(&self) {
-        let peer = match self.acceptor.as_ref().map(Acceptor::accept) {
-            Some(Ok(Some(peer))) => peer,
-            _ => return,
+        let Some(acceptor) = &self.acceptor else {
+            return;
+        };
+        let Ok(Accepted::Peer(peer)) = packet::accept(acceptor, SocketFlags::NONBLOCK) else {
+            return;
         };
         let descriptors = self
             .listeners
@@ -282,7 +306,7 @@ impl Supervisor {
             .map(Listeners::descriptors)
             .unwrap_or_default();
         // A peer that is gone needs nothing.
-        let _ = peer.send_held(self.restarts, &descriptors);
+        let _ = Channel::from(peer).send_held(self.restarts, &descriptors);
     }
 
     fn stop(&mut self) {

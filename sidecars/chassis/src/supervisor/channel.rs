@@ -1,20 +1,14 @@
-//! Messages with descriptors between a supervisor, its worker and the other slot's worker, over
-//! blocking `SOCK_SEQPACKET` sockets.
+//! Messages between a supervisor, its worker and the other slot's worker.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::net::sockopt::socket_peercred;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-    accept_with, bind, connect, listen, recvmsg, sendmsg, socket_with, socketpair,
-};
+use rustix::net::SocketFlags;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
 
-/// Most descriptors in one message: the most functions that a sidecar can host.
-pub(crate) const MAX_DESCRIPTORS: usize = 64;
+use crate::packet::{self, invalid};
 
 /// A message.
 #[derive(Debug)]
@@ -31,93 +25,13 @@ pub(crate) enum Message {
 const HELD: u8 = 1;
 const HOLD: u8 = 2;
 
-/// One end of a connection.
-#[derive(Debug)]
-pub(crate) struct Channel(OwnedFd);
+/// Longest message, in bytes.
+const MAX_MESSAGE: usize = 16;
 
-impl Channel {
-    /// Two connected ends.
-    pub(crate) fn pair() -> io::Result<(Channel, Channel)> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        Ok((Channel(ours), Channel(theirs)))
-    }
-
-    pub(crate) fn connect(path: &Path) -> io::Result<Channel> {
-        let socket = unix_socket(SocketFlags::CLOEXEC)?;
-        connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Channel(socket))
-    }
-
-    pub(crate) fn send_held(
-        &self,
-        restarts: u64,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
-        let mut bytes = [HELD; 9];
-        bytes[1..].copy_from_slice(&restarts.to_le_bytes());
-        self.send(&bytes, descriptors)
-    }
-
-    pub(crate) fn send_hold(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.send(&[HOLD], descriptors)
-    }
-
-    fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty()
-            && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
-                    "{} descriptors; allowed are {MAX_DESCRIPTORS}",
-                    descriptors.len()
-                ),
-            ));
-        }
-        rustix::io::retry_on_intr(|| {
-            sendmsg(
-                &self.0,
-                &[IoSlice::new(bytes)],
-                &mut ancillary,
-                SendFlags::NOSIGNAL,
-            )
-        })?;
-        Ok(())
-    }
-
-    /// Waits for a message; `None` when the other end is gone.
-    pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
-        let mut bytes = [0; 16];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::io::retry_on_intr(|| {
-            recvmsg(
-                &self.0,
-                &mut [IoSliceMut::new(&mut bytes)],
-                &mut ancillary,
-                RecvFlags::CMSG_CLOEXEC,
-            )
-        })?;
-        let mut descriptors = Vec::new();
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(passed) = message {
-                descriptors.extend(passed);
-            }
-        }
-        if received
-            .flags
-            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-        {
-            return Err(invalid("a truncated message"));
-        }
-        match &bytes[..received.bytes] {
+impl Message {
+    /// Reads a message; `None` when the other end is gone.
+    fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<Option<Message>> {
+        match bytes {
             [] => Ok(None),
             [HOLD] => Ok(Some(Message::Hold { descriptors })),
             [HELD, restarts @ ..] => {
@@ -133,20 +47,55 @@ impl Channel {
     }
 }
 
-fn invalid(found: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{found} arrived on a supervisor's socket"),
-    )
+/// One end of a blocking connection.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+impl Channel {
+    /// Two connected ends.
+    pub(crate) fn pair() -> io::Result<(Channel, Channel)> {
+        let (ours, theirs) = packet::pair()?;
+        Ok((Channel(ours), Channel(theirs)))
+    }
+
+    pub(crate) fn send_held(
+        &self,
+        restarts: u64,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let mut bytes = [HELD; 9];
+        bytes[1..].copy_from_slice(&restarts.to_le_bytes());
+        packet::send(self, &[IoSlice::new(&bytes)], descriptors)
+    }
+
+    pub(crate) fn send_hold(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        packet::send(self, &[IoSlice::new(&[HOLD])], descriptors)
+    }
+
+    /// Waits for a message; `None` when the other end is gone.
+    pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
+        let mut bytes = [0; MAX_MESSAGE];
+        let (length, descriptors) = packet::receive(self, &mut bytes)?;
+        Message::decode(&bytes[..length], descriptors)
+    }
 }
 
-fn unix_socket(flags: SocketFlags) -> io::Result<OwnedFd> {
-    Ok(socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        flags,
-        None,
-    )?)
+/// The listeners that the other slot's supervisor holds, as duplicates; none if it holds none.
+pub(crate) async fn ask_held(path: &Path) -> io::Result<Vec<OwnedFd>> {
+    // The stream is used for its place in the reactor only.
+    let socket = packet::connect(path, SocketFlags::NONBLOCK)?;
+    let socket = UnixStream::from_std(socket.into())?;
+    let mut bytes = [0; MAX_MESSAGE];
+    let (length, descriptors) = socket
+        .async_io(Interest::READABLE, || {
+            packet::receive(socket.as_fd(), &mut bytes)
+        })
+        .await?;
+    match Message::decode(&bytes[..length], descriptors)? {
+        Some(Message::Held { descriptors, .. }) => Ok(descriptors),
+        Some(Message::Hold { .. }) => Err(invalid("a message for a supervisor")),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 impl From<OwnedFd> for Channel {
@@ -167,48 +116,10 @@ impl AsFd for Channel {
     }
 }
 
-/// A named socket that takes connections of the same user.
-#[derive(Debug)]
-pub(crate) struct Acceptor(OwnedFd);
-
-impl Acceptor {
-    /// Listens under `path`. The name appears in one step, in place of a former socket's.
-    pub(crate) fn bind(path: &Path) -> io::Result<Acceptor> {
-        let socket = unix_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".new");
-        let draft = PathBuf::from(draft);
-        match std::fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        bind(&socket, &SocketAddrUnix::new(&draft)?)?;
-        listen(&socket, 8)?;
-        std::fs::rename(draft, path)?;
-        Ok(Acceptor(socket))
-    }
-
-    /// The next waiting connection of the same user, if there is one.
-    pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
-        let socket = match accept_with(&self.0, SocketFlags::CLOEXEC) {
-            Ok(socket) => socket,
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let same_user = socket_peercred(&socket)?.uid == rustix::process::geteuid();
-        Ok(same_user.then_some(Channel(socket)))
-    }
-}
-
-impl AsFd for Acceptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::{Accepted, Acceptor};
 
     #[test]
     fn descriptors_travel_with_their_message() {
@@ -234,13 +145,17 @@ mod tests {
     fn a_new_socket_takes_the_place_of_a_dead_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("listeners.sock");
+        let blocking = SocketFlags::empty();
         drop(Acceptor::bind(&path).unwrap());
-        assert!(Channel::connect(&path).is_err());
+        assert!(packet::connect(&path, blocking).is_err());
         let acceptor = Acceptor::bind(&path).unwrap();
-        assert!(acceptor.accept().unwrap().is_none());
-        let client = Channel::connect(&path).unwrap();
-        let server = acceptor.accept().unwrap().unwrap();
-        server.send_held(0, &[]).unwrap();
+        let nobody = packet::accept(&acceptor, blocking).unwrap_err();
+        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+        let client = Channel::from(packet::connect(&path, blocking).unwrap());
+        let Accepted::Peer(server) = packet::accept(&acceptor, blocking).unwrap() else {
+            panic!("a process of the same user is refused");
+        };
+        Channel::from(server).send_held(0, &[]).unwrap();
         assert!(matches!(
             client.receive().unwrap(),
             Some(Message::Held { .. })

@@ -1,0 +1,211 @@
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::link::Link;
+use super::message::Message;
+use super::pass::Passing;
+use super::witness::Witness;
+use crate::server::{Parked, Server};
+
+/// Idle connections have parked by then; those that have not are busy and follow one by one.
+const SETTLE: Duration = Duration::from_millis(2);
+/// Longest time without an acknowledgement.
+const SILENCE: Duration = Duration::from_millis(100);
+/// Longest time from the beginning to the commit.
+const TOTAL: Duration = Duration::from_secs(2);
+/// Most connections that wait for the commit; the others follow it.
+const BATCH: usize = 2_000;
+
+/// A handover that reached its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Connections that moved with the commit.
+    pub(crate) connections: usize,
+    /// From the standby's request to the commit.
+    pub(crate) commit: Duration,
+}
+
+/// A handover was given up; the owner owns what it owned before, and its connections are in the
+/// server's queue of parked ones.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Aborted {
+    #[error("the other slot closed the handover's socket")]
+    Gone,
+    #[error("the other slot acknowledged nothing for {} ms", SILENCE.as_millis())]
+    Silent,
+    #[error("the commit was not reached within {} s", TOTAL.as_secs())]
+    Late,
+    #[error("the other slot broke the protocol with {0}")]
+    Unexpected(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<io::Error> for Aborted {
+    fn from(error: io::Error) -> Aborted {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected => Aborted::Gone,
+            _ => Aborted::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Passes the listeners' ownership and all idle connections to a standby that is ready.
+///
+/// The server is left parked, whatever the result.
+pub(crate) async fn give(
+    link: &mut Link,
+    server: &mut Server,
+    lock: BorrowedFd<'_>,
+) -> Result<Given, Aborted> {
+    let began = Instant::now();
+    let witness = Witness::new()?;
+    let mut giving = Giving {
+        passing: Passing::default(),
+        held: Vec::new(),
+        committing: false,
+        settled: began + SETTLE,
+        silence: began + SILENCE,
+        end: began + TOTAL,
+    };
+    let given = match giving.run(link, server, &witness, lock).await {
+        Ok(()) => Ok(()),
+        Err(aborted) => {
+            // In this order: whoever learns that the socket is closed can learn why.
+            if let Err(error) = witness.gave_up() {
+                tracing::error!(%error, "Other slot could not be told of the end of a handover");
+            }
+            link.close();
+            giving.committed_before_the_end(link).await.ok_or(aborted)
+        }
+    };
+    match given {
+        Ok(()) => Ok(Given {
+            connections: giving.held.len(),
+            commit: began.elapsed(),
+        }),
+        Err(aborted) => {
+            let intake = server.intake();
+            for parked in giving.held {
+                intake.keep(parked);
+            }
+            for parked in giving.passing.into_unacknowledged() {
+                intake.keep(parked);
+            }
+            Err(aborted)
+        }
+    }
+}
+
+struct Giving {
+    passing: Passing,
+    /// Acknowledged, but ours until the commit.
+    held: Vec<Parked>,
+    committing: bool,
+    settled: Instant,
+    silence: Instant,
+    end: Instant,
+}
+
+impl Giving {
+    async fn run(
+        &mut self,
+        link: &mut Link,
+        server: &mut Server,
+        witness: &Witness,
+        lock: BorrowedFd<'_>,
+    ) -> Result<(), Aborted> {
+        self.in_time(link.sender().begin(witness.theirs())).await?;
+        server.park().await;
+        self.settled = Instant::now() + SETTLE;
+        self.pass_idle(link, server).await?;
+        self.committing = true;
+        self.heard();
+        self.in_time(link.sender().commit(lock)).await?;
+        match self.in_time(async { Ok(link.receive().await) }).await? {
+            Some(Message::Held(_)) => Ok(()),
+            Some(other) => Err(Aborted::Unexpected(format!("{other:?}"))),
+            None => Err(Aborted::Gone),
+        }
+    }
+
+    async fn pass_idle(&mut self, link: &mut Link, server: &mut Server) -> Result<(), Aborted> {
+        loop {
+            if self.may_commit(server) {
+                return Ok(());
+            }
+            let full = self.held.len() >= BATCH;
+            tokio::select! {
+                biased;
+                message = link.receive() => match message {
+                    Some(Message::Held(id)) => {
+                        self.held.extend(self.passing.held(id));
+                        self.heard();
+                    }
+                    Some(other) => return Err(Aborted::Unexpected(format!("{other:?}"))),
+                    None => return Err(Aborted::Gone),
+                },
+                parked = server.parked(), if !full && self.passing.has_room() => {
+                    if self.passing.is_empty() {
+                        self.heard();
+                    }
+                    let deadline = self.deadline();
+                    timeout_at(deadline, self.passing.send(link.sender(), parked))
+                        .await
+                        .map_err(|_| self.too_late())??;
+                }
+                () = sleep_until(self.settled), if self.passing.is_empty() => {}
+                () = sleep_until(self.deadline()), if !self.passing.is_empty() => {
+                    return Err(self.too_late());
+                }
+            }
+        }
+    }
+
+    /// Everything that can move with the commit is held by the other slot.
+    fn may_commit(&self, server: &Server) -> bool {
+        if !self.passing.is_empty() {
+            return false;
+        }
+        let held = self.held.len();
+        let all = server.traffic().connections() == held as u64;
+        all || held >= BATCH || (self.settled <= Instant::now() && !server.has_parked())
+    }
+
+    /// After the socket was closed: whether the standby had acknowledged the commit before.
+    async fn committed_before_the_end(&self, link: &mut Link) -> Option<()> {
+        let mut last = None;
+        while let Some(message) = link.receive().await {
+            last = Some(message);
+        }
+        (self.committing && matches!(last, Some(Message::Held(_)))).then_some(())
+    }
+
+    fn heard(&mut self) {
+        self.silence = Instant::now() + SILENCE;
+    }
+
+    fn deadline(&self) -> Instant {
+        self.silence.min(self.end)
+    }
+
+    fn too_late(&self) -> Aborted {
+        if self.end <= Instant::now() {
+            Aborted::Late
+        } else {
+            Aborted::Silent
+        }
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = io::Result<T>>) -> Result<T, Aborted> {
+        match timeout_at(self.deadline(), step).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(self.too_late()),
+        }
+    }
+}

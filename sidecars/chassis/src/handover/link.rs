@@ -1,0 +1,190 @@
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::net::{Shutdown, SocketFlags, shutdown};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::message::{HEADER, Hello, Message, Ready, kind};
+use crate::connection::MAX_UNREAD;
+use crate::packet::{self, Accepted, Acceptor};
+use crate::server::Parked;
+
+/// Longest message: a connection with everything that hyper may have read of it.
+const MAX_MESSAGE: usize = HEADER + MAX_UNREAD;
+
+/// The end of a connection between two slots.
+///
+/// What arrives is read by a task of its own: both ends may send at the same time, and neither may
+/// wait for the other to read first.
+#[derive(Debug)]
+pub(crate) struct Link {
+    sender: Sender,
+    incoming: mpsc::UnboundedReceiver<Message>,
+    reader: JoinHandle<()>,
+}
+
+/// Sends messages over a [`Link`].
+///
+/// The stream is used for its place in the reactor only; its socket is of another kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender(Arc<UnixStream>);
+
+impl Link {
+    /// Connects to the owner.
+    pub(crate) fn connect(path: &Path) -> io::Result<Link> {
+        Link::new(packet::connect(path, SocketFlags::NONBLOCK)?)
+    }
+
+    fn new(socket: OwnedFd) -> io::Result<Link> {
+        let sender = Sender(Arc::new(UnixStream::from_std(socket.into())?));
+        let (queue, incoming) = mpsc::unbounded_channel();
+        let reader = tokio::spawn(read(sender.clone(), queue));
+        Ok(Link {
+            sender,
+            incoming,
+            reader,
+        })
+    }
+
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// The next message; `None` when the other end is gone.
+    pub(crate) async fn receive(&mut self) -> Option<Message> {
+        self.incoming.recv().await
+    }
+
+    /// Closes the connection. Messages that arrived before can still be received, later ones
+    /// cannot be sent by the other end.
+    pub(crate) fn close(&self) {
+        // A connection that is not connected any more is as good as closed.
+        let _ = shutdown(self.sender.0.as_fd(), Shutdown::Both);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+        self.reader.abort();
+    }
+}
+
+async fn read(sender: Sender, queue: mpsc::UnboundedSender<Message>) {
+    let mut buffer = vec![0; MAX_MESSAGE];
+    loop {
+        let received = sender
+            .0
+            .async_io(Interest::READABLE, || {
+                packet::receive(sender.0.as_fd(), &mut buffer)
+            })
+            .await;
+        let message = match received {
+            Ok((0, _)) => return,
+            Ok((length, descriptors)) => Message::decode(&buffer[..length], descriptors),
+            Err(error) => Err(error),
+        };
+        match message {
+            Ok(message) => {
+                if queue.send(message).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "Other slot was not understood");
+                return;
+            }
+        }
+    }
+}
+
+impl Sender {
+    async fn send(
+        &self,
+        kind: u8,
+        id: u64,
+        data: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let mut header = [kind; HEADER];
+        header[1..].copy_from_slice(&id.to_le_bytes());
+        let parts = [IoSlice::new(&header), IoSlice::new(data)];
+        self.0
+            .async_io(Interest::WRITABLE, || {
+                packet::send(self.0.as_fd(), &parts, descriptors)
+            })
+            .await
+    }
+
+    pub(crate) async fn hello(&self, hello: &Hello) -> io::Result<()> {
+        self.send(kind::HELLO, 0, &serde_json::to_vec(hello)?, &[])
+            .await
+    }
+
+    pub(crate) async fn listeners(&self, listeners: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send(kind::LISTENERS, 0, &[], listeners).await
+    }
+
+    pub(crate) async fn take(&self) -> io::Result<()> {
+        self.send(kind::TAKE, 0, &[], &[]).await
+    }
+
+    pub(crate) async fn ready(&self, ready: &Ready) -> io::Result<()> {
+        self.send(kind::READY, 0, &serde_json::to_vec(ready)?, &[])
+            .await
+    }
+
+    pub(crate) async fn begin(&self, witness: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(kind::BEGIN, 0, &[], &[witness]).await
+    }
+
+    pub(crate) async fn refused(&self, reason: &str) -> io::Result<()> {
+        self.send(kind::REFUSED, 0, reason.as_bytes(), &[]).await
+    }
+
+    pub(crate) async fn connection(&self, id: u64, parked: &Parked) -> io::Result<()> {
+        self.send(kind::CONNECTION, id, parked.unread(), &[parked.as_fd()])
+            .await
+    }
+
+    pub(crate) async fn held(&self, id: u64) -> io::Result<()> {
+        self.send(kind::HELD, id, &[], &[]).await
+    }
+
+    pub(crate) async fn commit(&self, lock: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(kind::COMMIT, 0, &[], &[lock]).await
+    }
+}
+
+/// The socket on which an owner awaits its standby.
+#[derive(Debug)]
+pub(crate) struct OwnerSocket(UnixStream);
+
+impl OwnerSocket {
+    /// Listens in the place of a former owner.
+    pub(crate) fn bind(path: &Path) -> io::Result<OwnerSocket> {
+        let listening = Acceptor::bind(path)?.into_inner();
+        Ok(OwnerSocket(UnixStream::from_std(listening.into())?))
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Link> {
+        loop {
+            let accepted = self
+                .0
+                .async_io(Interest::READABLE, || {
+                    packet::accept(self.0.as_fd(), SocketFlags::NONBLOCK)
+                })
+                .await?;
+            match accepted {
+                Accepted::Peer(socket) => return Link::new(socket),
+                Accepted::Stranger => tracing::warn!("A process of another user was turned away"),
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use std::io;
+use std::os::fd::OwnedFd;
+
+use bytes::Bytes;
+use outrigger_control::Slot;
+use serde::{Deserialize, Serialize};
+
+use crate::packet::invalid;
+
+/// Version of the protocol between slots. A slot refuses to follow one of another version.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// Bytes before a message's own.
+pub(super) const HEADER: usize = 9;
+
+/// What a standby says first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// [`PROTOCOL`] of the standby.
+    pub(crate) protocol: u32,
+    /// The standby's slot.
+    pub(crate) slot: Slot,
+    /// Version of its program, for logs.
+    pub(crate) version: String,
+}
+
+/// A standby's request to become active.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// Term of the order that names the standby; absent when the owner asked it to take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) term: Option<u64>,
+    /// How many descriptors its process may have open.
+    pub(crate) files: u64,
+}
+
+/// A message between two slots.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Hello(Hello),
+    Listeners(Vec<OwnedFd>),
+    Take,
+    Ready(Ready),
+    Begin {
+        witness: OwnedFd,
+    },
+    Refused(String),
+    Connection {
+        id: u64,
+        stream: OwnedFd,
+        unread: Bytes,
+    },
+    Held(u64),
+    Commit {
+        lock: OwnedFd,
+    },
+}
+
+/// First byte of each kind of message.
+pub(super) mod kind {
+    pub(crate) const HELLO: u8 = b'H';
+    pub(crate) const LISTENERS: u8 = b'L';
+    pub(crate) const TAKE: u8 = b'T';
+    pub(crate) const READY: u8 = b'R';
+    pub(crate) const BEGIN: u8 = b'B';
+    pub(crate) const REFUSED: u8 = b'N';
+    pub(crate) const CONNECTION: u8 = b'C';
+    pub(crate) const HELD: u8 = b'A';
+    pub(crate) const COMMIT: u8 = b'S';
+}
+
+impl Message {
+    pub(super) fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<Message> {
+        let unknown = || invalid("a message of unknown form");
+        let (header, data) = bytes.split_first_chunk::<HEADER>().ok_or_else(unknown)?;
+        let [kind, id @ ..] = *header;
+        let id = u64::from_le_bytes(id);
+        let mut descriptors = descriptors.into_iter();
+        let mut descriptor = || descriptors.next().ok_or_else(unknown);
+        Ok(match kind {
+            kind::HELLO => Message::Hello(serde_json::from_slice(data)?),
+            kind::LISTENERS => Message::Listeners(descriptors.collect()),
+            kind::TAKE => Message::Take,
+            kind::READY => Message::Ready(serde_json::from_slice(data)?),
+            kind::BEGIN => Message::Begin {
+                witness: descriptor()?,
+            },
+            kind::REFUSED => Message::Refused(String::from_utf8_lossy(data).into_owned()),
+            kind::CONNECTION => Message::Connection {
+                id,
+                stream: descriptor()?,
+                unread: Bytes::copy_from_slice(data),
+            },
+            kind::HELD => Message::Held(id),
+            kind::COMMIT => Message::Commit {
+                lock: descriptor()?,
+            },
+            _ => return Err(unknown()),
+        })
+    }
+}

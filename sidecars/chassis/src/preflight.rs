@@ -1,0 +1,89 @@
+//! Tries an image and a document: parse, build, connect to the store, bind nothing.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use outrigger_control::Document;
+use tokio::time::timeout;
+
+use crate::control_files::read_document;
+use crate::settings::{Directories, environment, preflight_document, sidecar};
+use crate::{Builder, Functions, Secrets, configuration, warmth};
+
+/// Where a container says why it ended.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Longest time until every function is warm.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs a preflight. The last line on standard error, and the container's termination message,
+/// say why it failed.
+pub(crate) fn run<B: Builder>(builder: impl FnOnce() -> B) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let tried = match runtime {
+        Ok(runtime) => runtime.block_on(attempt(builder)),
+        Err(error) => Err(format!("the runtime could not be started: {error}")),
+    };
+    match tried {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // One line, as the condition shows it.
+            let line = reason.replace('\n', " ");
+            eprintln!("{line}");
+            terminate_with(Path::new(TERMINATION_LOG), &line);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn attempt<B: Builder>(builder: impl FnOnce() -> B) -> Result<(), String> {
+    let sidecar = sidecar(environment).map_err(|error| error.to_string())?;
+    let hash = preflight_document(environment).map_err(|error| error.to_string())?;
+    let directories = Directories::read(environment);
+    let functions = build(&builder(), &sidecar, &hash, &directories)?;
+    warm(&functions).await
+}
+
+/// Builds the functions of the document with a hash.
+fn build(
+    builder: &impl Builder,
+    sidecar: &str,
+    hash: &str,
+    directories: &Directories,
+) -> Result<Functions, String> {
+    let control = directories.control.display();
+    let text = read_document(&directories.control, hash)
+        .map_err(|error| format!("document {hash} in {control} cannot be read: {error}"))?
+        .ok_or_else(|| format!("document {hash} is not in {control}"))?;
+    let document: Document = serde_json::from_str(&text)
+        .map_err(|error| format!("document {hash} is not readable: {error}"))?;
+    configuration::check(&document, sidecar, None)?;
+    builder
+        .build(&document, &Secrets::new(&directories.secrets))
+        .map_err(|error| error.to_string())
+}
+
+/// Waits until every function is warm.
+async fn warm(functions: &Functions) -> Result<(), String> {
+    let mut last = Ok(());
+    let attempts = warmth::until_warm(functions, |answer| last = answer);
+    match timeout(LIMIT, attempts).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(match last {
+            Err(reason) => format!("{reason}; tried for {} s", LIMIT.as_secs()),
+            Ok(()) => format!("the functions gave no answer in {} s", LIMIT.as_secs()),
+        }),
+    }
+}
+
+/// Leaves a container's termination message, where there is a place for it.
+fn terminate_with(path: &Path, line: &str) {
+    let file = std::fs::OpenOptions::new().write(true).open(path);
+    if let Ok(mut file) = file {
+        // Outside a container nobody reads it.
+        let _ = file.write_all(line.as_bytes());
+    }
+}

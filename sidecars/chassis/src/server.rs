@@ -1,0 +1,272 @@
+//! The functions behind their loopback ports: accepting, serving, and parking connections.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::connection::{self, End};
+use crate::listeners::Listeners;
+use crate::settings::FunctionPort;
+use crate::traffic::{OpenConnection, Traffic};
+use crate::{Functions, Problem, RequestBody, ResponseBody};
+
+/// How long a connection that drains may stay busy before it closes after its answer.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, which is mostly a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+
+/// A connection between two requests.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    stream: TcpStream,
+    unread: Bytes,
+    /// Index of its function.
+    function: usize,
+    open: OpenConnection,
+}
+
+impl Parked {
+    /// What the client has sent and nobody has acted upon.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+}
+
+impl AsFd for Parked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// Takes in connections, which wait in the server's queue of parked ones.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    ports: Arc<[FunctionPort]>,
+    traffic: Arc<Traffic>,
+    queue: mpsc::UnboundedSender<Parked>,
+}
+
+impl Intake {
+    /// Takes a connection that another process passed. It is not served yet.
+    pub(crate) fn receive(&self, descriptor: OwnedFd, unread: Bytes) -> io::Result<Parked> {
+        let stream = TcpStream::from_std(descriptor.into())?;
+        let port = stream.local_addr()?.port();
+        let function = self.ports.iter().position(|known| known.port == port);
+        let function = function.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a connection of port {port}, which is no function's"),
+            )
+        })?;
+        Ok(Parked {
+            stream,
+            unread,
+            function,
+            open: self.traffic.open(),
+        })
+    }
+
+    /// Puts a connection into the queue of parked ones.
+    pub(crate) fn keep(&self, parked: Parked) {
+        // The queue ends with the worker, and its connections with it.
+        let _ = self.queue.send(parked);
+    }
+}
+
+/// Serves the functions.
+pub(crate) struct Server {
+    intake: Intake,
+    functions: Arc<ArcSwap<Functions>>,
+    drain: watch::Sender<bool>,
+    parked: mpsc::UnboundedReceiver<Parked>,
+    acceptors: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        ports: Vec<FunctionPort>,
+        functions: Arc<ArcSwap<Functions>>,
+        traffic: Arc<Traffic>,
+    ) -> Server {
+        let (queue, parked) = mpsc::unbounded_channel();
+        Server {
+            intake: Intake {
+                ports: ports.into(),
+                traffic,
+                queue,
+            },
+            functions,
+            drain: watch::Sender::new(false),
+            parked,
+            acceptors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.intake.traffic
+    }
+
+    /// Accepts connections and serves them, and everything that is parked.
+    pub(crate) fn resume(&mut self, listeners: &Listeners) -> io::Result<()> {
+        for former in self.acceptors.drain(..) {
+            former.abort();
+        }
+        self.drain.send_replace(false);
+        for (function, listener) in listeners.duplicate()?.into_inner().into_iter().enumerate() {
+            let acceptor = Acceptor {
+                listener: TcpListener::from_std(listener)?,
+                function,
+                connections: self.connections(),
+            };
+            self.acceptors.push(tokio::spawn(acceptor.run()));
+        }
+        while let Ok(parked) = self.parked.try_recv() {
+            self.serve(parked);
+        }
+        Ok(())
+    }
+
+    /// Stops to accept and parks every connection as soon as it is between two requests.
+    pub(crate) async fn park(&mut self) {
+        for acceptor in &self.acceptors {
+            acceptor.abort();
+        }
+        for acceptor in self.acceptors.drain(..) {
+            // Ended, in one way or the other.
+            let _ = acceptor.await;
+        }
+        self.drain.send_replace(true);
+    }
+
+    /// The next connection that parked or was taken in.
+    pub(crate) async fn parked(&mut self) -> Parked {
+        match self.parked.recv().await {
+            Some(parked) => parked,
+            // Not before `intake`, which is part of `self`, is gone.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a parked connection waits to be taken.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Serves a connection.
+    pub(crate) fn serve(&self, parked: Parked) {
+        self.connections().serve(parked);
+    }
+
+    fn connections(&self) -> Connections {
+        Connections {
+            intake: self.intake.clone(),
+            functions: Arc::clone(&self.functions),
+            drain: self.drain.clone(),
+        }
+    }
+}
+
+/// What is needed to serve connections.
+#[derive(Clone)]
+struct Connections {
+    intake: Intake,
+    functions: Arc<ArcSwap<Functions>>,
+    drain: watch::Sender<bool>,
+}
+
+impl Connections {
+    fn serve(&self, parked: Parked) {
+        let Parked {
+            stream,
+            unread,
+            function,
+            open,
+        } = parked;
+        let Some(service) = self.service(function) else {
+            return;
+        };
+        let drain = self.drain.subscribe();
+        let intake = self.intake.clone();
+        tokio::spawn(async move {
+            let io = TokioIo::new(stream);
+            match connection::serve(io, unread, service, drain, DRAIN_LIMIT).await {
+                End::Parked { io, unread } => intake.keep(Parked {
+                    stream: io.into_inner(),
+                    unread,
+                    function,
+                    open,
+                }),
+                End::Failed(error) => tracing::debug!(%error, "Connection failed"),
+                End::Closed => {}
+            }
+        });
+    }
+
+    /// Answers the requests of one connection by its function in use at the time of each.
+    fn service(
+        &self,
+        index: usize,
+    ) -> Option<impl Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + use<>>
+    {
+        let name = self.intake.ports.get(index)?.function.clone();
+        let traffic = self.intake.traffic.function(index)?;
+        let functions = Arc::clone(&self.functions);
+        Some(
+            move |request| match functions.load().get(&name).map(Arc::clone) {
+                Some(function) => traffic.call(function, request),
+                // Every port has a function, if only one that says that it is not configured.
+                None => async {
+                    Problem::new(StatusCode::NOT_FOUND, "no-function", "no function here")
+                        .into_response()
+                }
+                .boxed(),
+            },
+        )
+    }
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    function: usize,
+    connections: Connections,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "Connection was lost at once");
+                        continue;
+                    }
+                    self.connections.serve(Parked {
+                        stream,
+                        unread: Bytes::new(),
+                        function: self.function,
+                        open: self.connections.intake.traffic.open(),
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "Connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
