@@ -10,6 +10,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::StatVfsMountFlags;
+
 use crate::error::{Error, FileContext, Result};
 use crate::mounts::Mounts;
 use crate::{mounts, process};
@@ -66,6 +68,34 @@ impl Cgroups {
             })
             .collect();
         Self { hierarchies }
+    }
+
+    /// Why the lab cannot make groups here, one line each.
+    pub(crate) fn lacks(&self) -> Result<Vec<String>> {
+        let mut lacks = Vec::new();
+        for Hierarchy { point, version } in &self.hierarchies {
+            let flags = rustix::fs::statvfs(point).at("look at", point)?.f_flag;
+            let shown = point.display();
+            if flags.contains(StatVfsMountFlags::RDONLY) {
+                lacks.push(format!(
+                    "{shown} is mounted read-only; in a container, run it with --privileged"
+                ));
+            }
+            let holds = |file: &str| !fs::read(point.join(file)).unwrap_or_default().is_empty();
+            // Only the machine's own root group, which has no type, may hold processes and give
+            // controllers to groups below it.
+            if *version == Version::Two
+                && ["cgroup.type", "cgroup.procs", "cgroup.controllers"]
+                    .into_iter()
+                    .all(holds)
+            {
+                lacks.push(format!(
+                    "{shown} is a container's own group and holds its processes, so that no group \
+                     below it can have controllers; start the container with --cgroupns=host"
+                ));
+            }
+        }
+        Ok(lacks)
     }
 
     /// Whether kubelet has to be told to accept version 1.
@@ -254,6 +284,32 @@ mod tests {
         ));
         assert_eq!(cgroups.hierarchies.len(), 1);
         assert!(!cgroups.is_version_1());
+    }
+
+    #[test]
+    fn a_containers_own_version_2_group_with_processes_cannot_carry_the_lab() {
+        let directory = tempfile::tempdir().unwrap();
+        let lacks = |files: &[(&str, &str)]| {
+            for name in ["cgroup.type", "cgroup.procs", "cgroup.controllers"] {
+                let _ = fs::remove_file(directory.path().join(name));
+            }
+            for (name, text) in files {
+                fs::write(directory.path().join(name), text).unwrap();
+            }
+            let hierarchy = Hierarchy {
+                point: directory.path().to_owned(),
+                version: Version::Two,
+            };
+            let hierarchies = vec![hierarchy];
+            Cgroups { hierarchies }.lacks().unwrap()
+        };
+        let (kind, procs) = (("cgroup.type", "domain\n"), ("cgroup.procs", "1\n"));
+        let controllers = ("cgroup.controllers", "cpu memory\n");
+        assert!(lacks(&[kind, procs, controllers])[0].contains("--cgroupns=host"));
+        // The machine's own, an emptied one, and one beside version 1.
+        assert_eq!(lacks(&[procs, controllers]), Vec::<String>::new());
+        assert_eq!(lacks(&[kind, controllers]), Vec::<String>::new());
+        assert_eq!(lacks(&[kind, procs]), Vec::<String>::new());
     }
 
     #[test]

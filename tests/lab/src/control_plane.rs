@@ -1,7 +1,7 @@
 //! etcd, the API server, the controller manager, the scheduler, and a kube-proxy for the control
 //! plane itself, so that the API server reaches webhooks behind Services.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use crate::command::Tool;
@@ -11,7 +11,7 @@ use crate::kubeconfig::API_PORT;
 use crate::lab::Settings;
 use crate::layout::{Layout, remove_tree, write_file};
 use crate::progress::Progress;
-use crate::{cgroup, network, node, wait};
+use crate::{cgroup, dns, network, node, wait};
 
 pub(crate) const ETCD: &str = "etcd";
 pub(crate) const API_SERVER: &str = "kube-apiserver";
@@ -19,7 +19,7 @@ pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 pub(crate) const SCHEDULER: &str = "kube-scheduler";
 pub(crate) const PROXY: &str = "kube-proxy";
 
-const PROXY_HEALTH_PORT: u16 = 10256;
+const PROXY_METRICS_PORT: u16 = 10249;
 const BOOTSTRAP: &str = include_str!("../files/bootstrap.yaml");
 
 /// kubectl as the cluster's administrator.
@@ -64,10 +64,13 @@ pub(crate) fn await_ready(layout: &Layout, settings: &Settings, progress: &Progr
                 "etcd cannot start from its data; starting with an empty cluster\n{tail}"
             ));
             let cgroups = cgroup::Cgroups::detect()?;
+            // Whatever knows the old objects, pods included.
+            for client in [API_SERVER, CONTROLLER_MANAGER, SCHEDULER, PROXY, dns::NAME] {
+                cgroups.kill(client)?;
+            }
             for node in node::all() {
                 cgroups.kill(&node.name)?;
             }
-            cgroups.kill(API_SERVER)?;
             remove_tree(&layout.data(ETCD))?;
             start(layout, settings)?;
             await_api_server(layout)
@@ -159,16 +162,31 @@ pub(crate) fn ensure_proxy(layout: &Layout, settings: &Settings) -> Result<()> {
         ..component(layout, settings, PROXY, args)
     }
     .ensure(layout)?;
-    Ok(())
+    await_proxy(layout, PROXY, network::CONTROL_PLANE)
 }
 
-/// Waits until a kube-proxy has written its rules.
-pub(crate) fn await_proxy(layout: &Layout, name: &str, address: std::net::Ipv4Addr) -> Result<()> {
-    let health = SocketAddr::from((address, PROXY_HEALTH_PORT));
+/// Waits until a kube-proxy, this one and not an earlier one, has written its rules. Its health
+/// says too little: nothing to do yet is healthy too.
+pub(crate) fn await_proxy(layout: &Layout, name: &str, address: Ipv4Addr) -> Result<()> {
+    let metrics = SocketAddr::from((address, PROXY_METRICS_PORT));
     wait::until(name, Duration::from_secs(90), || {
         daemon::check_alive(layout, name)?;
-        Ok(wait::http_ok(health, "/healthz"))
+        Ok(wait::http_get(metrics, "/metrics").and_then(|text| {
+            wrote_rules(&text)
+                .then_some(())
+                .ok_or_else(|| "it has not written its rules yet".to_owned())
+        }))
     })
+}
+
+/// Whether a kube-proxy's metrics tell of rules written.
+fn wrote_rules(metrics: &str) -> bool {
+    metrics
+        .lines()
+        .filter(|line| line.contains("\"IPv4\""))
+        .filter_map(|line| line.strip_prefix("kubeproxy_sync_proxy_rules_last_timestamp_seconds{"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .any(|time| time > 0.0)
 }
 
 /// A kube-proxy's configuration.
@@ -182,8 +200,7 @@ mode: nftables
 clusterCIDR: {pods}
 detectLocalMode: ClusterCIDR
 hostnameOverride: {node}
-healthzBindAddress: 0.0.0.0:{PROXY_HEALTH_PORT}
-metricsBindAddress: 127.0.0.1:10249
+metricsBindAddress: 0.0.0.0:{PROXY_METRICS_PORT}
 clientConnection:
   kubeconfig: {kubeconfig}
 conntrack:
@@ -286,6 +303,20 @@ fn scheduler(layout: &Layout, settings: &Settings) -> Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_has_written_its_rules_when_its_metrics_say_when() {
+        let metrics = |time: &str| {
+            format!(
+                "# TYPE kubeproxy_sync_proxy_rules_last_timestamp_seconds gauge\n\
+                 kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family=\"IPv6\"}} 1.7e+09\n\
+                 kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family=\"IPv4\"}} {time}\n"
+            )
+        };
+        assert!(wrote_rules(&metrics("1.7951e+09")));
+        assert!(!wrote_rules(&metrics("0")));
+        assert!(!wrote_rules(""));
+    }
 
     #[test]
     fn a_node_is_ready_since_its_last_heartbeat_and_says_why_it_is_not() {

@@ -27,10 +27,8 @@ pub(crate) fn ensure(layout: &Layout, settings: &Settings) -> Result<()> {
     daemon.ensure(layout)?;
     wait::until("CoreDNS", Duration::from_secs(60), || {
         daemon::check_alive(layout, NAME)?;
-        Ok(wait::http_ok(
-            SocketAddr::from((network::DNS, READY_PORT)),
-            "/ready",
-        ))
+        let ready = SocketAddr::from((network::DNS, READY_PORT));
+        Ok(wait::http_get(ready, "/ready").map(drop))
     })
 }
 

@@ -15,7 +15,7 @@ use crate::command::Tool;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::mounts::Mounts;
-use crate::process::Identity;
+use crate::process::{self, Identity};
 use crate::{mounts, network, packages, sysctl};
 
 /// The kinds of namespaces that the lab makes, as in `/proc/[pid]/ns`.
@@ -104,16 +104,10 @@ impl Inventory {
     /// The lab's mounts in the mount namespaces of all processes but the lab's own.
     fn mounts_everywhere(&self) -> Result<Vec<String>> {
         let mut found: BTreeSet<String> = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        for pid in all_pids() {
-            let Some(id) = namespace_of(pid, "mnt") else {
-                continue;
-            };
-            if !seen.insert(id) || self.namespaces.contains(&id) {
-                continue;
+        for (pid, mounts) in mounts::everywhere() {
+            if namespace_of(pid, "mnt").is_some_and(|id| !self.namespaces.contains(&id)) {
+                found.extend(lab_mounts(&mounts, self.layout.state()));
             }
-            let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-            found.extend(lab_mounts(&Mounts::parse(&text), self.layout.state()));
         }
         found.extend(lab_mounts(&mounts::current()?, self.layout.state()));
         Ok(found.into_iter().collect())
@@ -152,7 +146,7 @@ fn processes_in(namespaces: &BTreeSet<NamespaceId>) -> BTreeMap<u32, Vec<Namespa
             .filter_map(move |kind| namespace_of(pid, kind))
             .filter(|id| namespaces.contains(id))
     };
-    all_pids()
+    process::all_pids()
         .into_iter()
         .map(|pid| (pid, in_lab(pid).collect::<Vec<_>>()))
         .filter(|(_, ids)| !ids.is_empty())
@@ -160,17 +154,7 @@ fn processes_in(namespaces: &BTreeSet<NamespaceId>) -> BTreeMap<u32, Vec<Namespa
 }
 
 fn namespace_of(pid: u32, kind: &'static str) -> Option<NamespaceId> {
-    Some((
-        kind,
-        fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok()?.ino(),
-    ))
-}
-
-fn all_pids() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    Some((kind, process::namespace(pid, kind)?))
 }
 
 fn name_of(pid: u32) -> String {

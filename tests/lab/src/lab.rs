@@ -56,8 +56,9 @@ impl Lab {
         let layout = Layout::from_env()?;
         requirements::check(&layout)?;
         let _lock = lock(&layout, progress)?;
-        network::check_free(&layout)?;
+        // Looking at the network needs a package itself.
         progress.step("Debian packages", packages::ensure)?;
+        network::check_free(&layout)?;
         progress.step("kernel", |_| requirements::check_kernel())?;
 
         let go = artifacts::go_version()?;

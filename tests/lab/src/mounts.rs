@@ -1,11 +1,13 @@
 //! The mount table of this process, after proc(5), `/proc/[pid]/mountinfo`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{FileContext, Result};
+use crate::process;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,19 @@ fn unescape(text: &str) -> PathBuf {
 pub(crate) fn current() -> Result<Mounts> {
     let path = Path::new("/proc/self/mountinfo");
     Ok(Mounts::parse(&fs::read_to_string(path).at("read", path)?))
+}
+
+/// The mounts in each mount namespace of the machine, with a process that is in it.
+pub(crate) fn everywhere() -> Vec<(u32, Mounts)> {
+    let mut seen = BTreeSet::new();
+    process::all_pids()
+        .into_iter()
+        .filter(|&pid| process::namespace(pid, "mnt").is_some_and(|inode| seen.insert(inode)))
+        .map(|pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+            (pid, Mounts::parse(&text))
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -91,6 +91,27 @@ pub(crate) fn create_net(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Lets go of all namespaces whose files are in the directory.
+///
+/// A mount namespace of others that was made meanwhile (a service's with files of its own, say) has
+/// copies of all mounts, which would keep the namespaces alive; so it lets go of them there too.
+pub(crate) fn remove_all(directory: &Path) -> Result<()> {
+    for mount in mounts::current()?.below(directory) {
+        Tool::line("umount --lazy").arg(&mount.point).run()?;
+    }
+    for (pid, mounts) in mounts::everywhere() {
+        for mount in mounts.below(directory) {
+            // Whoever ended meanwhile took the copies along; what stays is seen by the inventory.
+            let _ = Tool::line("nsenter --mount --target")
+                .arg(pid.to_string())
+                .args(["umount", "--lazy"])
+                .arg(&mount.point)
+                .run();
+        }
+    }
+    Ok(())
+}
+
 /// Lets go of the namespace. It ends when the last process in it has ended.
 pub(crate) fn remove(file: &Path) -> Result<()> {
     while exists(file)? {
@@ -99,5 +120,45 @@ pub(crate) fn remove(file: &Path) -> Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", file),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_another_mount_namespace_has_a_copy_of_is_let_go_of_there_too() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        prepare_directory(directory.path()).unwrap();
+        let file = directory.path().join("test.net");
+        create_net(&file).unwrap();
+        let mut other = Command::new("unshare")
+            .args(["--mount", "sh", "-c", "echo ready; exec sleep 600"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let output = BufReader::new(other.stdout.as_mut().unwrap()).read_line(&mut ready);
+        let held = |pid: u32| {
+            fs::read_to_string(format!("/proc/{pid}/mountinfo"))
+                .unwrap()
+                .contains("test.net")
+        };
+        let before = output.is_ok() && held(other.id());
+        let removed = remove_all(directory.path());
+        let after = held(other.id());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        removed.unwrap();
+        assert!(before && !after);
+        assert!(!exists(&file).unwrap());
     }
 }

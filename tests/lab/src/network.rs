@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::command::Tool;
+use crate::command::{CommandError, Tool};
 use crate::error::{Error, Result};
 use crate::inventory;
 use crate::layout::Layout;
@@ -63,8 +63,11 @@ struct Link {
 }
 
 fn links(namespaces: &Namespaces) -> Result<Vec<Link>> {
-    let text = Tool::line("ip -json link show").inside(namespaces).run()?;
-    Ok(serde_json::from_str(&text).unwrap_or_default())
+    match Tool::line("ip -json link show").inside(namespaces).run() {
+        // A machine without the program has no links of the lab, only what else there is to remove.
+        Err(CommandError::Start { .. }) => Ok(Vec::new()),
+        listing => Ok(serde_json::from_str(&listing?).unwrap_or_default()),
+    }
 }
 
 fn has(links: &[Link], name: &str) -> bool {
@@ -82,7 +85,7 @@ pub(crate) fn check_free(layout: &Layout) -> Result<()> {
     if let Some(other) = other {
         return Err(Error::OtherLab { other });
     }
-    let routes = Tool::line("ip -4 route show").run()?;
+    let routes = inventory::listing("ip -4 route show");
     let foreign: Vec<_> = routes
         .lines()
         .filter(|route| {
@@ -245,11 +248,7 @@ pub(crate) fn remove(layout: &Layout) -> Result<()> {
     if has(&links(&Namespaces::default())?, HOST_LINK) {
         Tool::line("ip link delete").arg(HOST_LINK).run()?;
     }
-    let directory = layout.namespaces();
-    for mount in crate::mounts::current()?.below(&directory) {
-        Tool::line("umount --lazy").arg(&mount.point).run()?;
-    }
-    Ok(())
+    namespace::remove_all(&layout.namespaces())
 }
 
 /// What there is of the lab in the host's own network.

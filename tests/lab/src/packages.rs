@@ -9,19 +9,25 @@ use crate::command::Tool;
 use crate::error::{Error, FileContext, Result};
 use crate::progress::Step;
 
-/// What the lab needs, and (skopeo, buildah) what its tests build and push images with: a package,
-/// and the file that shows that it is there. A file may also come from another package (Docker's
-/// containerd.io, for example), which then stays.
-const PACKAGES: [(&str, &str); 12] = [
+/// What the lab needs, and (buildah, musl-tools, skopeo) what images are made and pushed with: a
+/// package, and the file that shows that it is there. A file may also come from another package
+/// (Docker's containerd.io, for example), which then stays.
+const PACKAGES: [(&str, &str); 16] = [
     ("buildah", "/usr/bin/buildah"),
+    // Go downloads modules over TLS.
+    ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
     ("conntrack", "/usr/sbin/conntrack"),
     ("containerd", "/usr/bin/containerd"),
     ("containernetworking-plugins", "/usr/lib/cni/ptp"),
     ("docker-registry", "/usr/bin/docker-registry"),
     ("iproute2", "/usr/sbin/ip"),
     ("iptables", "/usr/sbin/iptables"),
+    ("mount", "/usr/bin/mount"),
+    // The C compiler of what is linked statically.
+    ("musl-tools", "/usr/bin/musl-gcc"),
     ("nftables", "/usr/sbin/nft"),
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+    ("procps", "/usr/sbin/sysctl"),
     ("runc", "/usr/sbin/runc"),
     ("skopeo", "/usr/bin/skopeo"),
     ("util-linux", "/usr/bin/nsenter"),

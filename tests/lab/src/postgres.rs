@@ -1,6 +1,7 @@
 //! PostgreSQL 15 for the applications in the cluster, with TLS by the cluster's authority for those
 //! that ask for it.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +67,16 @@ pub(crate) fn ensure(layout: &Layout) -> Result<()> {
     for (file, mode) in [("postgres.crt", "0644"), ("postgres.key", "0600")] {
         install(&layout.pki(file), &home(layout).join(file), mode).run()?;
     }
+    if daemon::running(layout, NAME).is_none() {
+        // A killed server's, whose number may be another process's by now: the server would not
+        // start beside it. Nothing else of ours can be at the data; see `Daemon::ensure`.
+        match fs::remove_file(data(layout).join("postmaster.pid")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("remove the lock file in", &data(layout));
+            }
+            _ => {}
+        }
+    }
     daemon(layout)?.ensure(layout)?;
     wait::until("PostgreSQL", Duration::from_secs(60), || {
         daemon::check_alive(layout, NAME)?;
@@ -123,7 +134,7 @@ fn initialize(layout: &Layout) -> Result<()> {
     let home = home(layout);
     remove_tree(&home)?;
     if let Some(parent) = home.parent() {
-        std::fs::create_dir_all(parent).at("create", parent)?;
+        fs::create_dir_all(parent).at("create", parent)?;
     }
     Tool::line("install -d -m 0700")
         .args(["-o", SYSTEM_USER, "-g", SYSTEM_USER])
@@ -150,7 +161,7 @@ fn initialize(layout: &Layout) -> Result<()> {
         .arg(&partial)
         .directory("/")
         .run()?;
-    std::fs::rename(&partial, data(layout)).at("create", &data(layout))
+    fs::rename(&partial, data(layout)).at("create", &data(layout))
 }
 
 fn daemon(layout: &Layout) -> Result<Daemon> {

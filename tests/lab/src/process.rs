@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -90,6 +91,19 @@ fn await_end(descriptor: &OwnedFd, patience: Duration) -> bool {
     };
     let mut waited = [PollFd::new(descriptor, PollFlags::IN)];
     matches!(poll(&mut waited, Some(&timeout)), Ok(ready) if ready > 0)
+}
+
+/// The numbers of all processes.
+pub(crate) fn all_pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The inode number of a process's namespace of a kind (`net`, `mnt`, …).
+pub(crate) fn namespace(pid: u32, kind: &str) -> Option<u64> {
+    Some(fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok()?.ino())
 }
 
 /// The identity of this run of the machine.

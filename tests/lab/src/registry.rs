@@ -46,7 +46,7 @@ pub(crate) fn ensure(layout: &Layout) -> Result<()> {
     daemon.ensure(layout)?;
     wait::until("the registry", Duration::from_secs(30), || {
         daemon::check_alive(layout, NAME)?;
-        Ok(wait::http_ok(address(), "/v2/"))
+        Ok(wait::http_get(address(), "/v2/").map(drop))
     })
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::artifacts;
+use crate::cgroup::Cgroups;
 use crate::command::Tool;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -31,14 +32,9 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
         rustix::process::geteuid().is_root(),
         &read("/proc/self/status"),
     ));
-    for program in ["go", "cargo"] {
-        if Tool::new(program).arg("version").run().is_err()
-            && Tool::new(program).arg("--version").run().is_err()
-        {
-            lacks.push(format!(
-                "`{program}` is not in PATH; install it (the README says which version)"
-            ));
-        }
+    lacks.extend(go_lack(artifacts::go_version().ok().as_deref()));
+    if os == "linux" {
+        lacks.extend(Cgroups::detect().and_then(|cgroups| cgroups.lacks())?);
     }
     let needed = if artifacts::all_built(layout) {
         DISK_CACHED
@@ -129,6 +125,24 @@ fn privilege_lack(root: bool, status: &str) -> Option<String> {
     })
 }
 
+/// From Go 1.21 on, an older Go fetches the one that a module asks for.
+fn go_lack(version: Option<&str>) -> Option<String> {
+    const MINOR: u32 = 21;
+    let Some(version) = version else {
+        return Some(format!(
+            "`go` is not in PATH; install Go 1.{MINOR} or newer"
+        ));
+    };
+    let minor = version
+        .strip_prefix("go1.")
+        .and_then(|rest| rest.split(|digit: char| !digit.is_ascii_digit()).next())
+        .and_then(|minor| minor.parse::<u32>().ok());
+    // What has another name (a development version) is taken to be new.
+    minor
+        .is_some_and(|minor| minor < MINOR)
+        .then(|| format!("`go` is {version}; install Go 1.{MINOR} or newer"))
+}
+
 fn disk_lack(directory: &Path, needed: u64) -> Option<String> {
     let existing = directory.ancestors().find(|path| path.exists())?;
     let space = rustix::fs::statvfs(existing).ok()?;
@@ -161,6 +175,16 @@ mod tests {
         let lack = privilege_lack(true, "CapEff:\t00000000a80425fb\n").unwrap();
         assert!(lack.contains("CAP_NET_ADMIN and CAP_SYS_ADMIN"), "{lack}");
         assert_eq!(privilege_lack(true, "CapEff:\t000001ffffffffff\n"), None);
+    }
+
+    #[test]
+    fn an_absent_or_old_go_is_told_with_the_version_wanted() {
+        assert!(go_lack(None).unwrap().contains("not in PATH"));
+        let lack = go_lack(Some("go1.19.8")).unwrap();
+        assert_eq!(lack, "`go` is go1.19.8; install Go 1.21 or newer");
+        for new in ["go1.21.0", "go1.26.8", "go1.27rc1", "devel go1.28-abc"] {
+            assert_eq!(go_lack(Some(new)), None, "{new}");
+        }
     }
 
     #[test]

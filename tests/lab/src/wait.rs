@@ -30,20 +30,22 @@ pub(crate) fn until<T>(
     }
 }
 
-/// One plain HTTP GET; `Ok` if the answer is 200.
-pub(crate) fn http_ok(address: SocketAddr, path: &str) -> Result<(), String> {
+/// One plain HTTP GET; the body if the answer is 200.
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<String, String> {
+    const LIMIT: u64 = 4 << 20;
     let get = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
         let mut answer = Vec::new();
-        stream.take(4096).read_to_end(&mut answer)?;
+        stream.take(LIMIT).read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     let answer = get().map_err(|error| format!("http://{address}{path}: {error}"))?;
-    let status = answer.lines().next().unwrap_or_default();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) == Some("200") {
-        Ok(())
+        Ok(body.to_owned())
     } else {
         Err(format!("http://{address}{path} answered {status:?}"))
     }
