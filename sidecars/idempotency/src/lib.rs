@@ -3,6 +3,7 @@
 mod body;
 mod builder;
 mod entries;
+mod failures;
 mod json;
 mod key;
 mod metrics;

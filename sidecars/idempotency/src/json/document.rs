@@ -290,7 +290,10 @@ pub(super) struct Name;
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = Cow<'de, str>;
 
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
@@ -312,7 +315,9 @@ impl<'de> Visitor<'de> for Name {
 }
 
 /// The members of a JSON object, in the order of the text.
-pub(super) fn members(object: &RawValue) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
+pub(super) fn members(
+    object: &RawValue,
+) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
     struct Members;
 
     impl<'de> Visitor<'de> for Members {
@@ -393,7 +398,10 @@ mod tests {
             ("\u{feff}{}", "line 1 column 1"),
         ] {
             let found = refusal(text);
-            assert!(found.starts_with("the document is not valid JSON: "), "{found}");
+            assert!(
+                found.starts_with("the document is not valid JSON: "),
+                "{found}"
+            );
             assert!(found.contains(place), "{text}: {found}");
         }
     }
@@ -426,7 +434,11 @@ mod tests {
     #[test]
     fn depth_is_bounded_exactly() {
         let nested = |levels: usize| {
-            format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1))
+            format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(levels - 1),
+                "]".repeat(levels - 1)
+            )
         };
         JsonObject::parse(nested(MAX_DEPTH).into_bytes()).unwrap();
         let found = refusal(&nested(MAX_DEPTH + 1));
