@@ -1,12 +1,13 @@
 //! The key of a document: the values of its key fields in canonical form.
 
 use outrigger_control::parameters::KeyField;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::json::{JsonObject, NumberOutOfRange, canonicalize, find};
 
 /// What makes two documents the same entry: a JSON object with the canonical value of each key
-/// field under its pointer, such as `{"/customer/id":7,"/orderNumber":"x"}`.
+/// field, a scalar, under its pointer, such as `{"/customer/id":7,"/orderNumber":"x"}`.
 ///
 /// The pointers are part of it, so that a change of the key fields begins a new space of keys
 /// rather than mixing two meanings in one.
@@ -21,6 +22,11 @@ pub(crate) struct Key {
 pub(crate) enum NoKey {
     #[error("the document has no value at {}; every key field must be there", .pointers.join(", "))]
     Missing { pointers: Vec<String> },
+    #[error("the key field {pointer} is {found}; allowed are a string, a number, true and false")]
+    WrongType {
+        pointer: String,
+        found: &'static str,
+    },
     #[error("the key field {pointer} holds a number whose exponent has more than 15 digits")]
     NumberOutOfRange { pointer: String },
     #[error("the document cannot be read: {0}")]
@@ -40,6 +46,12 @@ impl Key {
                 missing.push(pointer.to_owned());
                 continue;
             };
+            if let Some(found) = not_a_scalar(value) {
+                return Err(NoKey::WrongType {
+                    pointer: pointer.to_owned(),
+                    found,
+                });
+            }
             text.push(if at == 0 { b'{' } else { b',' });
             serde_json::to_writer(&mut text, pointer).map_err(unreadable)?;
             text.push(b':');
@@ -64,6 +76,17 @@ impl Key {
     /// SHA-256 of the canonical form.
     pub(crate) fn digest(&self) -> &[u8] {
         &self.digest
+    }
+}
+
+/// What a value is that cannot tell one document from another: a client that has no number yet
+/// sends null, and would be answered with a stranger's document.
+fn not_a_scalar(value: &RawValue) -> Option<&'static str> {
+    match value.get().as_bytes().first() {
+        Some(b'n') => Some("null"),
+        Some(b'{') => Some("an object"),
+        Some(b'[') => Some("an array"),
+        _ => None,
     }
 }
 
@@ -98,20 +121,34 @@ mod tests {
     fn spelling_of_a_document_does_not_change_its_key() {
         let one = key(
             r#"{"a": {"y": 1.0, "x": "\u00e9"}, "b": 1e2, "c": 1}"#,
-            &["/a", "/b"],
+            &["/a/x", "/a/y", "/b"],
         );
-        let other = key(r#"{"b":100,"c":[2],"a":{"x":"é","y":1}}"#, &["/b", "/a"]);
+        let other = key(
+            r#"{"b":100,"c":[2],"a":{"x":"é","y":1}}"#,
+            &["/b", "/a/y", "/a/x"],
+        );
         assert_eq!(one, other);
-        assert_eq!(one.unwrap().as_str(), r#"{"/a":{"x":"é","y":1},"/b":1e2}"#);
+        assert_eq!(one.unwrap().as_str(), r#"{"/a/x":"é","/a/y":1,"/b":1e2}"#);
     }
 
     #[test]
-    fn null_empty_and_missing_are_three_things() {
-        let null = key(r#"{"a": null}"#, &["/a"]).unwrap();
-        let empty = key(r#"{"a": ""}"#, &["/a"]).unwrap();
-        assert_ne!(null, empty);
-        assert_ne!(null, key(r#"{"a": "null"}"#, &["/a"]).unwrap());
-        assert!(key("{}", &["/a"]).is_err());
+    fn only_scalars_are_keys_and_the_message_says_what_was_found() {
+        for scalar in ["\"\"", "\"null\"", "0", "-1.5", "true", "false"] {
+            key(&format!("{{\"a\": {scalar}}}"), &["/a"]).unwrap();
+        }
+        for (value, found) in [
+            ("null", "null"),
+            ("{\"id\": 1}", "an object"),
+            ("[1]", "an array"),
+        ] {
+            let refused = key(&format!("{{\"a\": {value}}}"), &["/a"]).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!(
+                    "the key field /a is {found}; allowed are a string, a number, true and false"
+                )
+            );
+        }
     }
 
     #[test]
@@ -127,7 +164,7 @@ mod tests {
     #[test]
     fn a_number_beyond_reach_is_refused_by_field() {
         assert_eq!(
-            key(r#"{"a": [1e-9999999999999999]}"#, &["/a"]),
+            key(r#"{"a": 1e-9999999999999999}"#, &["/a"]),
             Err(NoKey::NumberOutOfRange {
                 pointer: "/a".into()
             })

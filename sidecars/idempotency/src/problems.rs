@@ -71,6 +71,9 @@ pub(crate) fn key(no_key: &NoKey) -> Problem {
         NoKey::Missing { pointers } => {
             problem("missing-key-field").with("pointers", pointers.clone())
         }
+        NoKey::WrongType { pointer, found } => problem("key-field-type")
+            .with("pointers", vec![pointer.clone()])
+            .with("found", *found),
         NoKey::NumberOutOfRange { pointer } => {
             problem("number-out-of-range").with("pointers", vec![pointer.clone()])
         }

@@ -259,16 +259,111 @@ mod tests {
         }
 
         #[test]
-        fn values_are_the_same_exactly_when_they_are_equal(left in value(), right in value()) {
-            // -0.0 and 0 are one number here, as are 1 and 1.0.
-            let (one, other) = (raw(&left.to_string()), raw(&right.to_string()));
-            if left == right {
-                prop_assert!(same_value(&one, &other));
-            } else {
-                let number = |value: &Value| value.as_f64();
-                let equal_numbers = number(&left).is_some() && number(&left) == number(&right);
-                prop_assert!(equal_numbers || !same_value(&one, &other));
+        fn values_are_the_same_exactly_when_they_are_equal(
+            (left, right) in pair(),
+            one in spelling(),
+            other in spelling(),
+        ) {
+            let same = same_value(&raw(&spell(&left, one)), &raw(&spell(&right, other)));
+            prop_assert_eq!(same, left == right);
+        }
+    }
+
+    /// Two values, equal or with one difference. Their numbers are whole; [`spell`] writes them as
+    /// thousandths.
+    fn pair() -> impl Strategy<Value = (Value, Value)> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2000..2000_i64).prop_map(Value::from),
+            "[a0\"é]{0,2}".prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[ab]{0,1}", inner, 0..3)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        });
+        let dice = prop::option::of(prop::collection::vec(any::<usize>(), 8));
+        (value, dice).prop_map(|(value, dice)| {
+            let other = dice.map_or_else(|| value.clone(), |dice| alter(&value, &dice));
+            (value, other)
+        })
+    }
+
+    /// The value with a change that the dice choose.
+    fn alter(value: &Value, dice: &[usize]) -> Value {
+        let (&roll, dice) = dice.split_first().unwrap_or((&0, &[]));
+        match value {
+            Value::Null => json!("null"),
+            Value::Bool(truth) => json!(!truth),
+            Value::Number(number) => {
+                let number = number.as_i64().unwrap();
+                json!([-number, number * 1000, number + 1][roll % 3])
             }
+            Value::String(text) => json!(format!("{text}a")),
+            Value::Array(items) => {
+                let mut items = items.clone();
+                match (roll % 3, items.last_mut()) {
+                    (0, Some(item)) => *item = alter(item, dice),
+                    (1, Some(_)) => items.reverse(),
+                    _ => items.push(Value::Null),
+                }
+                Value::from(items)
+            }
+            Value::Object(members) => {
+                let mut members = members.clone();
+                match (roll % 3, members.iter_mut().next_back()) {
+                    (0, Some((_, value))) => *value = alter(value, dice),
+                    (1, Some((name, _))) => {
+                        let name = name.clone();
+                        let value = members.remove(&name);
+                        members.insert("c".to_owned(), value.unwrap());
+                    }
+                    _ => drop(members.insert("c".to_owned(), Value::Null)),
+                }
+                Value::from(members)
+            }
+        }
+    }
+
+    fn spelling() -> impl Strategy<Value = usize> {
+        0..3_usize
+    }
+
+    /// Writes a value whose numbers stand for thousandths, in one of three ways.
+    fn spell(value: &Value, way: usize) -> String {
+        let list = |items: Vec<String>| items.join([",", " , ", "\n,"][way]);
+        match value {
+            Value::Number(number) => match way {
+                0 => format!("{number}e-3"),
+                1 => format!("{number}.0E-03"),
+                _ => {
+                    let thousandths = number.as_i64().unwrap();
+                    let sign = if thousandths < 0 { "-" } else { "" };
+                    let digits = format!("{:04}", thousandths.unsigned_abs());
+                    let (whole, fraction) = digits.split_at(digits.len() - 3);
+                    format!("{sign}{whole}.{fraction}")
+                }
+            },
+            Value::Array(items) => {
+                format!(
+                    "[{}]",
+                    list(items.iter().map(|item| spell(item, way)).collect())
+                )
+            }
+            Value::Object(members) => {
+                let mut members: Vec<_> = members
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\":{}", spell(value, way)))
+                    .collect();
+                if way > 0 {
+                    members.reverse();
+                }
+                format!("{{{}}}", list(members))
+            }
+            other => other.to_string(),
         }
     }
 }

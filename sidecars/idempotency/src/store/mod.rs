@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -28,6 +28,9 @@ use crate::key::Key;
 
 /// Time for one request, over all attempts, in seconds.
 const REQUEST_SECONDS: u64 = 8;
+/// Time to say whether the store is warm, in milliseconds: less than callers wait, so that they
+/// learn which server it is that gives no answer.
+const WARM_MILLISECONDS: u64 = 1500;
 /// An attempt is repeated when its connection broke or its entry was committed by another session
 /// in between. Both end after one repetition, unless the server keeps failing.
 const ATTEMPTS: usize = 4;
@@ -97,10 +100,23 @@ impl Store {
         self.pool.connections()
     }
 
-    /// Opens a connection, if there is none, and checks that entries can be stored over it.
+    /// Opens a connection, if there is none, and checks that entries can be stored over it. A check
+    /// that takes longer goes on, so that a later call finds the connection of a slow server.
     pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), StoreError> {
         self.keep_trim();
-        self.check().await
+        let store = Arc::clone(self);
+        let check = tokio::spawn(async move { store.check().await });
+        match timeout(Duration::from_millis(WARM_MILLISECONDS), check).await {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(panic)) => Err(StoreError::before(Kind::Failed, panic.to_string())),
+            Err(_) => {
+                let silent = || {
+                    let message = format!("gave no answer within {WARM_MILLISECONDS} ms");
+                    StoreError::before(Kind::Timeout, message)
+                };
+                Err(self.pool.failure().unwrap_or_else(silent).at(&self.server))
+            }
+        }
     }
 
     async fn check(&self) -> Result<(), StoreError> {

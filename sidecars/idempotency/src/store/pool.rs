@@ -63,7 +63,7 @@ impl Pool {
         let wait = timeout(Duration::from_secs(WAIT_SECONDS), self.permits.acquire());
         let Ok(Ok(permit)) = wait.await else {
             // While nobody can connect, those who wait behind the attempts are told why.
-            return Err(self.failure.lock().clone().unwrap_or_else(|| {
+            return Err(self.failure().unwrap_or_else(|| {
                 let most = self.most;
                 StoreError::before(
                     Kind::Busy,
@@ -97,6 +97,17 @@ impl Pool {
         let connected = self.connector.connect().await;
         *self.failure.lock() = connected.as_ref().err().cloned();
         connected
+    }
+
+    fn end_idle(&self) {
+        for idle in self.idle.lock().drain(..) {
+            idle.session.abort();
+        }
+    }
+
+    /// Why the last attempt to connect failed, if it did.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.failure.lock().clone()
     }
 
     /// Closes connections that have been idle for long, all but the one used last.
@@ -135,9 +146,13 @@ pub(super) struct Lease<'p> {
 }
 
 impl Lease<'_> {
-    /// Gives the connection back, or ends it if the error says that it is of no further use.
+    /// Gives the connection back. If the error says that it is of no further use, it is ended, and
+    /// the idle ones with it: they lead to the same server, which is gone or no longer the primary.
     pub(super) fn settle<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.settled = !matches!(result, Err(StoreError { broken: true, .. }));
+        if !self.settled {
+            self.pool.end_idle();
+        }
         result
     }
 }
