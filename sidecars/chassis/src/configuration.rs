@@ -122,6 +122,7 @@ impl Configuration {
             Ok((functions, document)) => {
                 tracing::info!(hash, "Configuration was taken");
                 self.put_in_use(hash.to_owned(), functions);
+                self.report.refused = None;
                 self.keep(hash, document);
                 Offer::Taken
             }
@@ -146,10 +147,7 @@ impl Configuration {
     fn put_in_use(&mut self, hash: String, functions: Functions) {
         self.functions
             .store(Arc::new(complete(functions, &self.ports)));
-        self.report = ConfigurationReport {
-            hash: Some(hash),
-            refused: None,
-        };
+        self.report.hash = Some(hash);
     }
 
     fn keep(&self, hash: &str, document: Document) {

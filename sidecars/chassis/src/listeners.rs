@@ -29,6 +29,8 @@ pub(crate) enum NoListeners {
     Count { found: usize, expected: usize },
     #[error("the descriptor for function {function} does not listen on 127.0.0.1:{port}")]
     Foreign { function: String, port: u16 },
+    #[error("a listener could not be made non-blocking: {0}")]
+    Blocking(io::Error),
 }
 
 impl Listeners {
@@ -79,9 +81,14 @@ impl Listeners {
                 });
             }
         }
-        Ok(Listeners(
-            descriptors.into_iter().map(TcpListener::from).collect(),
-        ))
+        let listeners = Listeners(descriptors.into_iter().map(TcpListener::from).collect());
+        for listener in &listeners.0 {
+            // They are, unless something other than a slot passed them.
+            listener
+                .set_nonblocking(true)
+                .map_err(NoListeners::Blocking)?;
+        }
+        Ok(listeners)
     }
 
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

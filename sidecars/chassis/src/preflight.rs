@@ -87,3 +87,50 @@ fn terminate_with(path: &Path, line: &str) {
         let _ = file.write_all(line.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use http::{Request, Response};
+
+    use super::*;
+    use crate::{Function, NotWarm, RequestBody, ResponseBody};
+
+    struct Cold;
+
+    impl Function for Cold {
+        fn call(
+            self: Arc<Self>,
+            _: Request<RequestBody>,
+        ) -> BoxFuture<'static, Response<ResponseBody>> {
+            unreachable!("nothing calls the function")
+        }
+
+        fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
+            async { Err(NotWarm("PostgreSQL at db:5432 refused".to_owned())) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_stays_away_is_named_when_time_is_up() {
+        let cold: Arc<dyn Function> = Arc::new(Cold);
+        let reason = warm(&Functions::from([("entries".to_owned(), cold)])).await;
+        assert_eq!(
+            reason.unwrap_err(),
+            "function entries: PostgreSQL at db:5432 refused; tried for 20 s"
+        );
+    }
+
+    #[test]
+    fn the_reason_is_left_where_the_container_has_a_place_for_it() {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        terminate_with(place.path(), "no store");
+        assert_eq!(std::fs::read_to_string(place.path()).unwrap(), "no store");
+        let nowhere = place.path().with_extension("absent");
+        terminate_with(&nowhere, "no store");
+        assert!(!nowhere.exists());
+    }
+}

@@ -60,7 +60,9 @@ pub(crate) struct Intake {
 impl Intake {
     /// Takes a connection that another process passed. It is not served yet.
     pub(crate) fn receive(&self, descriptor: OwnedFd, unread: Bytes) -> io::Result<Parked> {
-        let stream = TcpStream::from_std(descriptor.into())?;
+        let stream = std::net::TcpStream::from(descriptor);
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(stream)?;
         let port = stream.local_addr()?.port();
         let function = self.ports.iter().position(|known| known.port == port);
         let function = function.ok_or_else(|| {

@@ -1,3 +1,9 @@
 //! The sidecar's binary: the chassis with the functions it hosts.
 
-fn main() {}
+use std::process::ExitCode;
+
+use outrigger_idempotency::IdempotencyBuilder;
+
+fn main() -> ExitCode {
+    outrigger_chassis::main(IdempotencyBuilder::new)
+}

@@ -27,6 +27,7 @@ async fn a_killed_active_worker_takes_only_its_connections_along() {
     let pod = Pod::at_rest().await;
     let load = Load::mixed(pod.port);
     load.answers(300).await;
+    let begun = Instant::now();
     let death = pod.kill_worker(Slot::A).await;
     let rescue = Pair {
         term: 1,
@@ -38,7 +39,7 @@ async fn a_killed_active_worker_takes_only_its_connections_along() {
     load.answers(300).await;
     let rescuer = pod.worker(Slot::B).await.as_raw_nonzero().get();
     let first = load.tally.first_answer(rescuer.cast_unsigned()).unwrap();
-    println!("first answer {:?} after the death", first - death);
+    println!("first answer {:?} after the signal", first - begun);
     load.finish().await.assert_lost_only_with(death);
 }
 

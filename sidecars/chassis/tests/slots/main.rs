@@ -3,16 +3,27 @@
 //! The slots run a small sidecar, which is this very program: started with a slot's environment it
 //! is the sidecar, otherwise it runs the tests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
+mod admin;
 mod client;
+mod configuration;
 mod crashes;
 mod handovers;
+mod hangs;
 mod load;
 mod orders;
 mod peer;
 mod pod;
+mod preflight;
 mod protocol;
 mod sidecar;
 mod stops;
+mod supervision;
 mod tally;
 
 use std::future::Future;
@@ -30,9 +41,14 @@ fn main() -> ExitCode {
     let trials = [
         handovers::trials(),
         crashes::trials(),
+        hangs::trials(),
         protocol::trials(),
         orders::trials(),
         stops::trials(),
+        configuration::trials(),
+        supervision::trials(),
+        preflight::trials(),
+        admin::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

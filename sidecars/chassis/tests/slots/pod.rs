@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use outrigger_control::{
-    Application, Document, FunctionDocument, FunctionKind, Order, Pair, PerSlot, Phase, Report,
-    Role, Slot, content_hash, layout,
+    Application, Document, FunctionDocument, FunctionKind, Layer, Order, Pair, PerSlot, Phase,
+    Report, Role, Slot, Values, content_hash, layout,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -29,7 +29,9 @@ pub(crate) struct Pod {
     /// Port of the function `second`.
     pub(crate) second_port: u16,
     admin: PerSlot<u16>,
-    config: String,
+    document: Document,
+    /// Hash of the document that orders name.
+    pub(crate) config: String,
     slots: PerSlot<Option<Child>>,
 }
 
@@ -67,7 +69,7 @@ impl Pod {
             functions: vec![function("echo", port), function("second", second_port)],
             postgresql: None,
         };
-        let pod = Pod {
+        let mut pod = Pod {
             root: tempfile::tempdir().unwrap(),
             port,
             second_port,
@@ -75,16 +77,38 @@ impl Pod {
                 a: free_port(),
                 b: free_port(),
             },
-            config: content_hash(&document).unwrap(),
+            document,
+            config: String::new(),
             slots: PerSlot { a: None, b: None },
         };
         for directory in ["control", "secrets", "shared"] {
             std::fs::create_dir(pod.root.path().join(directory)).unwrap();
         }
-        let text = serde_json::to_string(&document).unwrap();
-        pod.replace(&layout::document_file(&pod.config), &text);
+        pod.publish();
         pod.order(1, Slot::A);
         pod
+    }
+
+    /// Makes a new document, which is the old one with one parameter of its first function. The
+    /// next order names it.
+    pub(crate) fn configure(&mut self, parameter: &str, value: &str) {
+        self.document.functions[0].kind = FunctionKind::Idempotency(vec![Layer {
+            source: "a test".into(),
+            values: Values::Parameters([(parameter.into(), value.into())].into_iter().collect()),
+        }]);
+        self.publish();
+    }
+
+    /// Takes the document away that orders name.
+    pub(crate) fn withdraw_document(&self) {
+        let document = layout::document_file(&self.config);
+        std::fs::remove_file(self.root.path().join("control").join(document)).unwrap();
+    }
+
+    fn publish(&mut self) {
+        self.config = content_hash(&self.document).unwrap();
+        let text = serde_json::to_string(&self.document).unwrap();
+        self.replace(&layout::document_file(&self.config), &text);
     }
 
     /// A pod with both slots at rest: a serves, b is warm.
@@ -124,22 +148,35 @@ impl Pod {
         self.replace(layout::ORDER_FILE, &order.to_json().unwrap());
     }
 
+    /// A call of the sidecar's program in this pod.
+    pub(crate) fn command(&self, argument: &str) -> Command {
+        let directory = |name: &str| self.root.path().join(name);
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .arg(argument)
+            .env(layout::ENV_SIDECAR, "echo")
+            .env("OUTRIGGER_CONTROL_DIR", directory("control"))
+            .env("OUTRIGGER_SECRETS_DIR", directory("secrets"))
+            .env("OUTRIGGER_SHARED_DIR", directory("shared"));
+        command
+    }
+
     /// Starts a slot as its container would.
     pub(crate) fn start(&mut self, slot: Slot) {
+        let listen = format!("echo={},second={}", self.port, self.second_port);
+        self.start_listening(slot, &listen);
+    }
+
+    /// Starts a slot with functions and ports of its own.
+    pub(crate) fn start_listening(&mut self, slot: Slot, listen: &str) {
         let log = self.root.path().join(format!("{slot}.log"));
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let directory = |name: &str| self.root.path().join(name);
-        let listen = format!("echo={},second={}", self.port, self.second_port);
-        let child = Command::new(std::env::current_exe().unwrap())
-            .arg(layout::SLOT_COMMAND)
-            .env(layout::ENV_SIDECAR, "echo")
+        let child = self
+            .command(layout::SLOT_COMMAND)
             .env(layout::ENV_SLOT, slot.to_string())
             .env(layout::ENV_LISTEN, listen)
             .env(layout::ENV_ADMIN_PORT, self.admin.of(slot).to_string())
             .env(layout::ENV_POD, "shop/orders-0")
-            .env("OUTRIGGER_CONTROL_DIR", directory("control"))
-            .env("OUTRIGGER_SECRETS_DIR", directory("secrets"))
-            .env("OUTRIGGER_SHARED_DIR", directory("shared"))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .process_group(0)
@@ -210,16 +247,23 @@ impl Pod {
         }
     }
 
-    /// What the slot reports; `None` while it does not answer.
-    pub(crate) async fn report(&self, slot: Slot) -> Option<Report> {
+    /// Head and body of the admin port's answer to `GET /status` and the like; `None` while it
+    /// does not answer.
+    pub(crate) async fn admin(&self, slot: Slot, request: &str) -> Option<(String, String)> {
         let address = (Ipv4Addr::LOCALHOST, *self.admin.of(slot));
         let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = b"GET /status HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.ok()?;
-        let mut response = Vec::new();
-        stream.read_to_end(&mut response).await.ok()?;
-        let body = response.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-        Some(serde_json::from_slice(&response[body..]).expect("the report is readable"))
+        let request = format!("{request} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.ok()?;
+        let (head, body) = response.split_once("\r\n\r\n")?;
+        Some((head.to_owned(), body.to_owned()))
+    }
+
+    /// What the slot reports; `None` while it does not answer.
+    pub(crate) async fn report(&self, slot: Slot) -> Option<Report> {
+        let (_, body) = self.admin(slot, "GET /status").await?;
+        Some(serde_json::from_str(&body).expect("the report is readable"))
     }
 
     /// Waits until the slot's report is as described.
@@ -264,6 +308,21 @@ impl Pod {
         })
         .await;
         self.until_standby(active.peer()).await
+    }
+
+    /// Whether the slot's container runs.
+    pub(crate) fn is_running(&mut self, slot: Slot) -> bool {
+        let child = self.slots.of_mut(slot).as_mut().unwrap();
+        child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until the slot's log holds a text.
+    pub(crate) async fn logged(&self, slot: Slot, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log(slot).contains(text) {
+            assert!(Instant::now() < deadline, "slot {slot} never logged {text}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     fn log(&self, slot: Slot) -> String {

@@ -91,14 +91,15 @@ impl NewSide {
         if self == NewSide::ReceivedFirst {
             packets.push(peer.expect('C'));
         }
-        while self == NewSide::ReceivedCommit {
-            let packet = peer.receive().expect("a commit");
-            if packet.kind == 'S' {
+        if self == NewSide::ReceivedCommit {
+            let is_commit = |packet: &Packet| packet.kind == 'S';
+            while !packets.last().is_some_and(is_commit) {
+                let packet = peer.receive().expect("a commit");
+                if !is_commit(&packet) {
+                    peer.send('A', packet.id, &[], &[]);
+                }
                 packets.push(packet);
-                break;
             }
-            peer.send('A', packet.id, &[], &[]);
-            packets.push(packet);
         }
         (peer, packets)
     }

@@ -1,4 +1,5 @@
-//! The sidecar under test: it answers with what it saw and who it is.
+//! The sidecar under test: it answers with what it saw and who it is. The parameter `refuse` makes
+//! it refuse its document, `cold` keeps it from ever being warm; their values are the reasons.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +11,15 @@ use http_body_util::{BodyExt, Full};
 use outrigger_chassis::{
     Builder, Function, Functions, InvalidDocument, NotWarm, RequestBody, ResponseBody, Secrets,
 };
-use outrigger_control::{Document, layout};
+use outrigger_control::{Document, FunctionDocument, FunctionKind, Values, layout};
 use serde::{Deserialize, Serialize};
 
 /// How long the path `/slow` takes.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// Whether this process is a slot's supervisor or worker.
+/// Whether this process is a sidecar's, rather than that of the tests.
 pub(crate) fn is_this() -> bool {
-    std::env::var_os(layout::ENV_SLOT).is_some()
+    std::env::var_os(layout::ENV_SIDECAR).is_some()
 }
 
 /// An answer.
@@ -33,14 +34,30 @@ pub(crate) struct Seen {
 }
 
 #[derive(Default)]
-pub(crate) struct Echo;
+pub(crate) struct Echo {
+    cold: Option<String>,
+}
+
+/// A parameter of a function.
+fn parameter(function: &FunctionDocument, name: &str) -> Option<String> {
+    let FunctionKind::Idempotency(layers) = &function.kind;
+    layers.iter().find_map(|layer| match &layer.values {
+        Values::Parameters(parameters) => Some(parameters.get(name)?.as_str()?.to_owned()),
+        Values::Text(_) | Values::Secret(_) => None,
+    })
+}
 
 impl Builder for Echo {
     fn build(&self, document: &Document, _: &Secrets) -> Result<Functions, InvalidDocument> {
-        let names = document.functions.iter().map(|function| &function.name);
-        Ok(names
-            .map(|name| (name.clone(), Arc::new(Echo) as Arc<dyn Function>))
-            .collect())
+        let mut functions = Functions::new();
+        for function in &document.functions {
+            if let Some(reason) = parameter(function, "refuse") {
+                return Err(InvalidDocument(reason));
+            }
+            let cold = parameter(function, "cold");
+            functions.insert(function.name.clone(), Arc::new(Echo { cold }));
+        }
+        Ok(functions)
     }
 }
 
@@ -70,6 +87,11 @@ impl Function for Echo {
     }
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
-        async { Ok(()) }.boxed()
+        async move {
+            self.cold
+                .clone()
+                .map_or(Ok(()), |reason| Err(NotWarm(reason)))
+        }
+        .boxed()
     }
 }

@@ -1,0 +1,41 @@
+//! What a supervisor does for a worker that cannot run.
+
+use std::fs::{DirBuilder, Permissions, set_permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+use outrigger_control::Slot;
+
+use crate::client::{Connection, get};
+use crate::pod::Pod;
+
+crate::trials![
+    a_worker_that_cannot_run_does_not_end_its_container_and_connects_wait,
+    a_slot_with_a_wrong_environment_waits_for_its_end,
+];
+
+async fn a_worker_that_cannot_run_does_not_end_its_container_and_connects_wait() {
+    let mut pod = Pod::create();
+    let state = pod.shared().join("state");
+    DirBuilder::new().mode(0o700).create(&state).unwrap();
+    // Others could write to it, so no worker trusts it.
+    set_permissions(&state, Permissions::from_mode(0o770)).unwrap();
+    pod.start(Slot::A);
+    pod.logged(Slot::A, "with mode 770").await;
+    pod.logged(Slot::A, "\"restarts\":4").await;
+    assert!(pod.is_running(Slot::A));
+    let mut waiting = Connection::open(pod.port).await.unwrap();
+    waiting.send(get("/", "waiting")).await.unwrap();
+    set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+    waiting.answer("waiting").await.unwrap();
+    assert!(pod.report(Slot::A).await.unwrap().worker_restarts >= 4);
+}
+
+async fn a_slot_with_a_wrong_environment_waits_for_its_end() {
+    let mut pod = Pod::create();
+    pod.start_listening(Slot::A, "echo=none");
+    pod.logged(Slot::A, "environment variable OUTRIGGER_LISTEN is")
+        .await;
+    assert!(pod.is_running(Slot::A));
+    pod.terminate(Slot::A);
+    assert!(pod.ended(Slot::A).await.success());
+}
