@@ -1,1 +1,27 @@
 //! Controllers of IntegratedApp and IntegrationSidecar.
+//!
+//! Each reads, validates, decides, applies and reports, a module for each step. A decision is a pure
+//! function of what was read; only the first and the last two talk to the API server.
+
+mod application;
+mod context;
+mod events;
+mod metrics;
+mod sidecar;
+mod status;
+
+use tokio_util::sync::CancellationToken;
+
+pub use context::Setup;
+pub use metrics::Metrics;
+
+/// Runs both controllers until `stop`; only the replica that leads does so. The reflectors of
+/// [`Setup::lookup`] have to run beside it.
+pub async fn run(setup: Setup, stop: CancellationToken) {
+    let (context, feeds) = context::Context::new(setup);
+    tokio::join!(
+        feeds.run(context.client.clone(), stop.clone()),
+        application::run(context.clone(), stop.clone()),
+        sidecar::run(context, stop),
+    );
+}

@@ -7,10 +7,11 @@ use kube::ResourceExt;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use outrigger_control::layout::{ANNOTATION_PREFIX, PREFLIGHT_LABEL};
 use outrigger_injection::{Settings, disown, inject};
+use outrigger_lookup::LookupError;
 use outrigger_plan::{ApplicationPlan, Owners, adopting};
 use tokio::time::timeout;
 
-use crate::{Applications, LookupError};
+use crate::Applications;
 
 /// Less than the API server's patience, so that the answer says what was waited for.
 const PATIENCE: Duration = Duration::from_secs(4);

@@ -2,19 +2,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use outrigger_api::IntegratedApp;
 use outrigger_injection::NamespaceRules;
+use outrigger_lookup::{Lookup, LookupError};
 use outrigger_plan::{Owners, Referenced};
-
-/// Something that an answer depends on cannot be read now.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} cannot be read: {error}")]
-pub struct LookupError {
-    /// What it is, with its namespace.
-    pub what: String,
-    /// Why.
-    pub error: kube::Error,
-}
 
 /// What the injector asks of the cluster.
 pub trait Applications: Send + Sync + 'static {
@@ -39,4 +31,22 @@ pub trait Applications: Send + Sync + 'static {
         &self,
         namespace: &str,
     ) -> impl Future<Output = Result<NamespaceRules, LookupError>> + Send;
+}
+
+impl Applications for Arc<Lookup> {
+    fn applications_in(&self, namespace: &str) -> Vec<Arc<IntegratedApp>> {
+        self.applications().in_namespace(namespace)
+    }
+
+    async fn referenced(&self, application: &IntegratedApp) -> Result<Referenced, LookupError> {
+        Lookup::referenced(self, application).await
+    }
+
+    async fn owners(&self, namespace: &str, pod: &Pod) -> Result<Owners, LookupError> {
+        Lookup::owners(self, namespace, pod.owner_references()).await
+    }
+
+    async fn namespace_rules(&self, namespace: &str) -> Result<NamespaceRules, LookupError> {
+        Lookup::namespace_rules(self, namespace).await
+    }
 }

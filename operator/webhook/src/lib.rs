@@ -7,13 +7,12 @@ mod admission;
 mod applications;
 mod certificate;
 mod configuration;
-mod lookup;
 mod metrics;
 mod request;
 mod server;
 
 pub use admission::{Injector, Verdict};
-pub use applications::{Applications, LookupError};
+pub use applications::Applications;
 pub use certificate::{
     CERTIFICATE_SECRET, CertificateError, Certificates, Decision, Material, decide,
     keep_certificate,
@@ -21,6 +20,5 @@ pub use certificate::{
 pub use configuration::{
     CONFIGURATION_NAME, ConfigurationSettings, FailurePolicy, WEBHOOK_PATH, keep_configuration,
 };
-pub use lookup::Lookup;
 pub use metrics::Metrics;
 pub use server::{ServeOptions, serve};

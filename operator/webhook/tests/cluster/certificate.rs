@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use outrigger_api_server::ApiServer;
 use outrigger_webhook::{Certificates, Material, ServeOptions, keep_certificate};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::api_server::ApiServer;
 use crate::requests::shop_pod;
 use crate::serving::{Replica, SECRET};
 use crate::store::Store;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use outrigger_api_server::ApiServer;
 use outrigger_webhook::{
     Certificates, ConfigurationSettings, FailurePolicy, keep_certificate, keep_configuration,
 };
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api_server::ApiServer;
 use crate::serving::SECRET;
 
 const CONFIGURATION: &str =

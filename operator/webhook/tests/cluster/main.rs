@@ -3,10 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod admission;
-mod api_server;
 mod certificate;
 mod configuration;
-mod lookup;
 mod requests;
 mod rotation;
 mod serving;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use http_body_util::Full;
 use jiff::Timestamp;
+use outrigger_api_server::ApiServer;
 use outrigger_injection::Settings;
 use outrigger_webhook::{Certificates, Injector, Metrics, ServeOptions, keep_certificate, serve};
 use prometheus_client::registry::Registry;
@@ -15,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api_server::ApiServer;
 use crate::requests::{Connection, RealTime, post, shop_pod};
 use crate::store::Store;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
 use outrigger_injection::NamespaceRules;
+use outrigger_lookup::LookupError;
 use outrigger_plan::{Owners, Referenced};
-use outrigger_webhook::{Applications, LookupError};
+use outrigger_webhook::Applications;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

@@ -1,0 +1,112 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use outrigger_control::layout::APPLICATION_LABEL;
+use outrigger_injection::Settings;
+use outrigger_lookup::{Feed, Lookup, Mirror};
+use outrigger_runtime::{Backoff, Backoffs};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Metrics;
+use crate::events::Events;
+
+/// Label of everything that the operator creates, with the value [`MANAGER`].
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`].
+pub(crate) const MANAGER: &str = "outrigger";
+
+/// What the controllers are given.
+pub struct Setup {
+    /// Client of the cluster.
+    pub client: Client,
+    /// The IntegratedApps and IntegrationSidecars, whose reflectors run.
+    pub lookup: Arc<Lookup>,
+    /// What the operator's flags say about slots; the injector has the same.
+    pub settings: Settings,
+    /// The namespaces whose new pods the API server sends to the webhook.
+    pub covered: watch::Receiver<BTreeSet<String>>,
+    /// Name of this replica, for events.
+    pub instance: String,
+    /// What the controllers count.
+    pub metrics: Metrics,
+}
+
+/// What both controllers work with.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) lookup: Arc<Lookup>,
+    pub(crate) settings: Settings,
+    pub(crate) covered: watch::Receiver<BTreeSet<String>>,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    /// Failures in a row, by the UID of the object.
+    pub(crate) backoffs: Backoffs<String>,
+    /// The pods with the label [`APPLICATION_LABEL`].
+    pub(crate) pods: Mirror<Pod>,
+    /// The ConfigMaps that hold documents.
+    pub(crate) config_maps: Mirror<ConfigMap>,
+}
+
+/// Keeps the mirrors of a [`Context`] current.
+pub(crate) struct Feeds {
+    pods: Feed<Pod>,
+    config_maps: Feed<ConfigMap>,
+}
+
+impl Context {
+    /// With what has to run beside it.
+    pub(crate) fn new(setup: Setup) -> (Arc<Context>, Feeds) {
+        let Setup {
+            client,
+            lookup,
+            settings,
+            covered,
+            instance,
+            metrics,
+        } = setup;
+        let (pods, pods_feed) = Mirror::new();
+        let (config_maps, config_maps_feed) = Mirror::new();
+        let context = Context {
+            events: Events::new(client.clone(), instance),
+            client,
+            lookup,
+            settings,
+            covered,
+            metrics,
+            backoffs: Backoffs::new(Backoff::default()),
+            pods,
+            config_maps,
+        };
+        let feeds = Feeds {
+            pods: pods_feed,
+            config_maps: config_maps_feed,
+        };
+        (Arc::new(context), feeds)
+    }
+
+    /// Waits until everything that is mirrored is known; whether that came before the end.
+    pub(crate) async fn synced(&self) -> bool {
+        self.lookup.synced().await && self.pods.synced().await && self.config_maps.synced().await
+    }
+}
+
+impl Feeds {
+    /// Follows the cluster until `stop`.
+    pub(crate) async fn run(self, client: Client, stop: CancellationToken) {
+        let labelled = watcher::Config::default().labels(APPLICATION_LABEL);
+        let pods = watcher::watcher(Api::<Pod>::all(client.clone()), labelled)
+            .modify(|pod| pod.managed_fields_mut().clear());
+        let ours = format!("{MANAGED_BY_LABEL}={MANAGER},{APPLICATION_LABEL}");
+        let ours = watcher::Config::default().labels(&ours);
+        let config_maps = watcher::watcher(Api::<ConfigMap>::all(client), ours)
+            .modify(|config_map| config_map.managed_fields_mut().clear());
+        tokio::join!(
+            self.pods.run(pods, stop.clone()),
+            self.config_maps.run(config_maps, stop),
+        );
+    }
+}

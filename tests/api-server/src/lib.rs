@@ -1,0 +1,12 @@
+//! As much of an API server as the operator talks to, in memory, for tests: get, list, watch,
+//! create, replace, patch, apply and delete of JSON objects by path, with selectors, versions,
+//! generations, a status of its own where the kind has one, and writes that fail on demand.
+//!
+//! What it does not do: validation, defaults, garbage collection, field managers that disagree.
+
+mod address;
+mod patch;
+mod server;
+mod state;
+
+pub use server::ApiServer;

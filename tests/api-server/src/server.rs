@@ -1,0 +1,223 @@
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::stream;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{Full, StreamBody};
+use hyper::body::{Bytes, Frame};
+use kube::Client;
+use kube::client::Body;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::address::{Address, Selection, query};
+use crate::patch::PatchForm;
+use crate::state::{Failure, State};
+
+/// The server. Clones are the same server.
+#[derive(Clone, Default)]
+pub struct ApiServer {
+    state: Arc<Mutex<State>>,
+    versions: watch::Sender<u64>,
+}
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+impl ApiServer {
+    /// A client of it.
+    pub fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        Client::new(service, "default")
+    }
+
+    /// The object at a path.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.state.lock().objects.get(path).cloned()
+    }
+
+    /// Writes an object, status and all, like somebody else would.
+    pub fn put(&self, path: &str, mut object: Value) {
+        if let Some(address) = Address::parse(path) {
+            address.complete(&mut object);
+        }
+        self.change(|state| state.store(path, object));
+    }
+
+    /// Deletes an object like somebody else would.
+    pub fn delete(&self, path: &str) {
+        self.change(|state| state.remove(path));
+    }
+
+    /// Lets the next writes fail.
+    pub fn fail(&self, writes: usize) {
+        self.state.lock().failures = writes;
+    }
+
+    /// Method and path of each write by a client.
+    pub fn writes(&self) -> Vec<String> {
+        self.state.lock().writes.clone()
+    }
+
+    /// The objects whose path begins so.
+    pub fn under(&self, prefix: &str) -> Vec<Value> {
+        let state = self.state.lock();
+        let all = state.objects.iter();
+        all.filter(|(path, _)| path.starts_with(prefix))
+            .map(|(_, object)| object.clone())
+            .collect()
+    }
+
+    /// Waits until an object is as asked for.
+    pub async fn until(&self, path: &str, wanted: impl Fn(Option<&Value>) -> bool) {
+        let mut versions = self.versions.subscribe();
+        while !wanted(self.get(path).as_ref()) {
+            if versions.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let done = change(&mut state);
+        let version = state.version();
+        drop(state);
+        self.versions.send_replace(version);
+        done
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let query = query(parts.uri.query().unwrap_or_default());
+        let content_type = parts.headers.get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let body = body.collect_bytes().await.unwrap_or_default();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let Some(address) = Address::parse(parts.uri.path()) else {
+            return failure((StatusCode::NOT_FOUND, "NotFound"));
+        };
+        if parts.method == Method::GET {
+            return self.read(address, &query);
+        }
+        self.change(|state| {
+            let line = format!("{} {}", parts.method, parts.uri.path());
+            state.writes.push(line);
+            if state.failures > 0 {
+                state.failures -= 1;
+                return Err((StatusCode::INTERNAL_SERVER_ERROR, "InternalError"));
+            }
+            let form = PatchForm::of(content_type.unwrap_or_default());
+            match (parts.method, form) {
+                (Method::POST, _) if address.is_collection() => {
+                    let stored = state.create(&address, body)?;
+                    Ok((StatusCode::CREATED, stored))
+                }
+                (Method::PUT, _) => Ok((StatusCode::OK, state.replace(&address, body)?)),
+                (Method::PATCH, Some(form)) => {
+                    Ok((StatusCode::OK, state.patch(&address, form, body)?))
+                }
+                (Method::DELETE, _) => Ok((StatusCode::OK, state.delete(&address, &body)?)),
+                _ => Err((StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")),
+            }
+        })
+        .map_or_else(failure, |(status, object)| json_answer(status, &object))
+    }
+
+    fn read(&self, address: Address, query: &BTreeMap<String, String>) -> Answer {
+        if !address.is_collection() {
+            return match self.get(&address.object()) {
+                Some(object) => json_answer(StatusCode::OK, &object),
+                None => failure((StatusCode::NOT_FOUND, "NotFound")),
+            };
+        }
+        let selection = Selection::new(address, query);
+        match query.get("watch").map(String::as_str) {
+            Some("true") => self.watch(selection, query),
+            _ => self.list(&selection),
+        }
+    }
+
+    fn list(&self, selection: &Selection) -> Answer {
+        let state = self.state.lock();
+        let items: Vec<_> = state
+            .objects
+            .iter()
+            .filter(|(path, object)| selection.selects(path, object))
+            .map(|(_, object)| object.clone())
+            .collect();
+        let list = json!({
+            "apiVersion": "v1",
+            "kind": "List",
+            "metadata": {"resourceVersion": state.version().to_string()},
+            "items": items,
+        });
+        json_answer(StatusCode::OK, &list)
+    }
+
+    fn watch(&self, selection: Selection, query: &BTreeMap<String, String>) -> Answer {
+        let since = query.get("resourceVersion");
+        let since: usize = since.and_then(|version| version.parse().ok()).unwrap_or(0);
+        let (server, versions) = (self.clone(), self.versions.subscribe());
+        let events = stream::unfold((since, versions), move |(mut next, mut versions)| {
+            let (server, selection) = (server.clone(), selection.clone());
+            async move {
+                loop {
+                    let Some((path, kind, object)) = server.change_at(next) else {
+                        versions.changed().await.ok()?;
+                        continue;
+                    };
+                    next += 1;
+                    let before = server.before(next - 1, &path);
+                    let was = before.is_some_and(|before| selection.selects(&path, &before));
+                    let is = kind != "DELETED" && selection.selects(&path, &object);
+                    // An object enters and leaves a selection when its labels change.
+                    let kind = match (was, is) {
+                        (false, true) => "ADDED",
+                        (true, true) => "MODIFIED",
+                        (true, false) => "DELETED",
+                        (false, false) => continue,
+                    };
+                    let mut event = json!({"type": kind, "object": object}).to_string();
+                    event.push('\n');
+                    let frame = Frame::data(Bytes::from(event));
+                    return Some((Ok::<_, Infallible>(frame), (next, versions)));
+                }
+            }
+        });
+        Response::new(BoxBody::new(StreamBody::new(Box::pin(events))))
+    }
+
+    fn change_at(&self, position: usize) -> Option<(String, &'static str, Value)> {
+        self.state.lock().log.get(position).cloned()
+    }
+
+    /// The object at a path before a change.
+    fn before(&self, position: usize, path: &str) -> Option<Value> {
+        let state = self.state.lock();
+        let mut earlier = state.log[..position].iter().rev();
+        let (_, kind, object) = earlier.find(|(changed, _, _)| changed == path)?;
+        (*kind != "DELETED").then(|| object.clone())
+    }
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Answer {
+    let mut answer = Response::new(BoxBody::new(Full::from(value.to_string())));
+    *answer.status_mut() = status;
+    answer
+}
+
+fn failure((status, reason): Failure) -> Answer {
+    let value = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "reason": reason, "message": reason, "code": status.as_u16(),
+    });
+    json_answer(status, &value)
+}

@@ -1,0 +1,186 @@
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::address::Address;
+use crate::patch::{PatchForm, withdraw};
+
+/// Objects that others create appear at the same second, unless they say otherwise.
+const CREATED: &str = "2026-01-01T00:00:00Z";
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) objects: BTreeMap<String, Value>,
+    /// Path, type and object of every change; the position is the version less one.
+    pub(crate) log: Vec<(String, &'static str, Value)>,
+    /// What was applied last, by path and subresource.
+    applied: BTreeMap<String, Value>,
+    pub(crate) writes: Vec<String>,
+    pub(crate) failures: usize,
+}
+
+/// Status and reason of a failed request.
+pub(crate) type Failure = (StatusCode, &'static str);
+
+const NOT_FOUND: Failure = (StatusCode::NOT_FOUND, "NotFound");
+const CONFLICT: Failure = (StatusCode::CONFLICT, "Conflict");
+const INVALID: Failure = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+
+impl State {
+    /// The version of the last change.
+    pub(crate) fn version(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// Stores an object with its UID, version and generation. Nothing happens when it is equal to
+    /// the one that is there.
+    pub(crate) fn store(&mut self, path: &str, mut object: Value) -> Value {
+        let version = self.version() + 1;
+        let known = self.objects.get(path);
+        let metadata = &mut object["metadata"];
+        let kind = match known {
+            Some(known) => {
+                for field in ["uid", "creationTimestamp", "generation", "resourceVersion"] {
+                    metadata[field] = known["metadata"][field].clone();
+                }
+                if *known == object {
+                    return object;
+                }
+                if known["spec"] != object["spec"] {
+                    let generation = known["metadata"]["generation"].as_u64().unwrap_or(0);
+                    object["metadata"]["generation"] = (generation + 1).into();
+                }
+                "MODIFIED"
+            }
+            None => {
+                metadata["uid"] = format!("uid-{version}").into();
+                metadata["generation"] = 1.into();
+                if metadata["creationTimestamp"].is_null() {
+                    metadata["creationTimestamp"] = CREATED.into();
+                }
+                "ADDED"
+            }
+        };
+        object["metadata"]["resourceVersion"] = version.to_string().into();
+        self.objects.insert(path.to_owned(), object.clone());
+        self.log.push((path.to_owned(), kind, object.clone()));
+        object
+    }
+
+    pub(crate) fn remove(&mut self, path: &str) -> Option<Value> {
+        let mut object = self.objects.remove(path)?;
+        self.applied.retain(|applied, _| !applied.starts_with(path));
+        object["metadata"]["resourceVersion"] = (self.version() + 1).to_string().into();
+        self.log.push((path.to_owned(), "DELETED", object.clone()));
+        Some(object)
+    }
+
+    pub(crate) fn create(
+        &mut self,
+        collection: &Address,
+        mut body: Value,
+    ) -> Result<Value, Failure> {
+        let name = match body["metadata"]["name"].as_str() {
+            Some(name) => name.to_owned(),
+            None => {
+                let prefix = body["metadata"]["generateName"]
+                    .as_str()
+                    .unwrap_or_default();
+                format!("{prefix}{:05}", self.version())
+            }
+        };
+        let address = collection.with_name(&name);
+        if self.objects.contains_key(&address.object()) {
+            return Err((StatusCode::CONFLICT, "AlreadyExists"));
+        }
+        address.complete(&mut body);
+        Ok(self.store(&address.object(), body))
+    }
+
+    pub(crate) fn replace(&mut self, address: &Address, body: Value) -> Result<Value, Failure> {
+        let found = self.objects.get(&address.object()).ok_or(NOT_FOUND)?;
+        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
+            return Err(CONFLICT);
+        }
+        let changed = written(address, found.clone(), body);
+        Ok(self.store(&address.object(), changed))
+    }
+
+    pub(crate) fn delete(&mut self, address: &Address, options: &Value) -> Result<Value, Failure> {
+        let path = address.object();
+        let found = self.objects.get(&path).ok_or(NOT_FOUND)?;
+        let preconditions = &options["preconditions"];
+        for field in ["uid", "resourceVersion"] {
+            let wanted = &preconditions[field];
+            if !wanted.is_null() && *wanted != found["metadata"][field] {
+                return Err(CONFLICT);
+            }
+        }
+        self.remove(&path).ok_or(NOT_FOUND)
+    }
+
+    pub(crate) fn patch(
+        &mut self,
+        address: &Address,
+        form: PatchForm,
+        body: Value,
+    ) -> Result<Value, Failure> {
+        let path = address.object();
+        let found = match self.objects.get(&path) {
+            Some(found) => found.clone(),
+            // An apply creates, but not with a UID, and not by a subresource.
+            None if form == PatchForm::Apply
+                && address.subresource.is_none()
+                && body["metadata"]["uid"].is_null() =>
+            {
+                json!({"metadata": {}})
+            }
+            None => return Err(NOT_FOUND),
+        };
+        let mut changed = found.clone();
+        match form {
+            PatchForm::Json => {
+                let patch: json_patch::Patch = serde_json::from_value(body).map_err(|_| INVALID)?;
+                json_patch::patch(&mut changed, &patch).map_err(|_| INVALID)?;
+            }
+            PatchForm::Merge | PatchForm::Apply => {
+                for field in ["uid", "resourceVersion"] {
+                    let wanted = &body["metadata"][field];
+                    if !wanted.is_null() && *wanted != found["metadata"][field] {
+                        return Err(CONFLICT);
+                    }
+                }
+                if form == PatchForm::Apply {
+                    let key = format!("{path} {:?}", address.subresource);
+                    let before = self.applied.insert(key, body.clone());
+                    withdraw(&mut changed, &before.unwrap_or_default(), &body);
+                }
+                json_patch::merge(&mut changed, &body);
+            }
+        }
+        address.complete(&mut changed);
+        let changed = match self.objects.contains_key(&path) {
+            true => written(address, found, changed),
+            false => changed,
+        };
+        Ok(self.store(&path, changed))
+    }
+}
+
+/// What a write of `body` makes of `found`: through the status subresource the status alone, and
+/// otherwise all but the status.
+fn written(address: &Address, found: Value, body: Value) -> Value {
+    let (mut base, from) = match address.subresource.as_deref() {
+        Some("status") => (found, body),
+        None if address.has_status() => (body, found),
+        _ => return body,
+    };
+    match from.get("status") {
+        Some(status) => base["status"] = status.clone(),
+        None => {
+            base.as_object_mut().map(|fields| fields.remove("status"));
+        }
+    }
+    base
+}
