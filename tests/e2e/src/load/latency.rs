@@ -1,5 +1,6 @@
 //! Latencies and their percentiles.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,10 +8,19 @@ use serde::Serialize;
 /// One answered order.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
+    /// Where it was sent to.
+    pub target: SocketAddr,
     /// When the order was due.
     pub due: Instant,
     /// From then to the end of its answer.
     pub latency: Duration,
+}
+
+impl Sample {
+    /// When the answer had come.
+    pub fn answered(&self) -> Instant {
+        self.due + self.latency
+    }
 }
 
 /// Percentiles in milliseconds; all 0 when there is no sample.
@@ -52,6 +62,7 @@ mod tests {
     fn percentiles_are_values_that_were_seen() {
         let due = Instant::now();
         let samples = (1..=200).rev().map(|ms| Sample {
+            target: SocketAddr::from(([127, 0, 0, 1], 80)),
             due,
             latency: Duration::from_millis(ms),
         });

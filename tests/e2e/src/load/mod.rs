@@ -198,6 +198,7 @@ async fn send(
         Ok(answer) => {
             let mut record = shared.record.lock();
             record.samples.push(Sample {
+                target,
                 due,
                 latency: received - due,
             });

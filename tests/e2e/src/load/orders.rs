@@ -76,6 +76,11 @@ impl Orders {
         format!("{}-{key}", self.run)
     }
 
+    /// The number of a document's key, if it is one of this run.
+    pub fn key_of(&self, id: &str) -> Option<u64> {
+        id.strip_prefix(&self.run)?.strip_prefix('-')?.parse().ok()
+    }
+
     /// An SQL pattern of all keys.
     pub fn id_pattern(&self) -> String {
         format!("{}-%", self.run)
