@@ -29,6 +29,7 @@ pub(crate) fn kubectl(layout: &Layout) -> Tool {
         .arg(layout.kubeconfig())
         .arg("--request-timeout=10s")
         .env("KUBECACHEDIR", layout.tool_cache())
+        .env("NO_PROXY", network::without_proxy())
 }
 
 fn component(layout: &Layout, settings: &Settings, name: &str, args: Vec<String>) -> Daemon {

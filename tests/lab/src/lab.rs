@@ -194,8 +194,8 @@ impl Lab {
         self.layout.tools()
     }
 
-    /// The registry's address. It names images for the nodes (`198.18.0.2:5000/shop:1`) and for
-    /// skopeo and buildah on the host.
+    /// The registry's address, plain HTTP. It names images for the nodes
+    /// (`198.18.0.2:5000/shop:1`) and for buildah and skopeo on the host.
     pub fn registry(&self) -> SocketAddr {
         registry::address()
     }
@@ -258,6 +258,7 @@ impl Lab {
                 "CONTAINERS_REGISTRIES_CONF",
                 registry::clients_file(&self.layout).into(),
             ),
+            ("NO_PROXY", network::without_proxy()),
             ("OUTRIGGER_LAB_DIR", self.layout.state().into()),
             ("OUTRIGGER_LAB_REGISTRY", self.registry().to_string().into()),
             ("OUTRIGGER_LAB_POSTGRES_URL", postgres.url().into()),

@@ -9,6 +9,7 @@
 //!                                                           └─ …
 //! ```
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -53,6 +54,27 @@ pub(crate) fn control_plane(layout: &Layout) -> Namespaces {
         net: Some(control_plane_file(layout)),
         ..Namespaces::default()
     }
+}
+
+/// What clients reach without a proxy, if the machine has one: the lab, and what the caller's
+/// environment says.
+pub(crate) fn without_proxy() -> OsString {
+    let caller = ["NO_PROXY", "no_proxy"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .find(|value| !value.is_empty());
+    let mut value = caller.unwrap_or_default();
+    let there = value
+        .to_string_lossy()
+        .split(',')
+        .any(|part| part == EVERYTHING);
+    if !there {
+        if !value.is_empty() {
+            value.push(",");
+        }
+        value.push(EVERYTHING);
+    }
+    value
 }
 
 /// A link as `ip -json link` prints it.

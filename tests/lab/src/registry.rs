@@ -19,8 +19,8 @@ pub(crate) fn address() -> SocketAddr {
     (network::REGISTRY, PORT).into()
 }
 
-/// The file by which skopeo and buildah know that the registry speaks plain HTTP
-/// (containers-registries.conf(5)).
+/// The file by which buildah knows that the registry speaks plain HTTP
+/// (containers-registries.conf(5)). skopeo has to be told by `--dest-tls-verify=false`.
 pub(crate) fn clients_file(layout: &Layout) -> PathBuf {
     layout.config("registries.conf")
 }
