@@ -68,6 +68,10 @@ impl Kind {
     }
 }
 
+/// What is wrong with a server or session that is read-only.
+pub(super) const TAKES_NO_WRITES: &str =
+    "takes no writes: it is a standby server or set to read-only";
+
 /// The store did not do what it was asked to.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -131,7 +135,11 @@ impl StoreError {
         };
         StoreError {
             kind,
-            message: format!("refused the statement: {}", Answer(answer)),
+            message: match kind {
+                // The server speaks of its own names for our statements.
+                Kind::ReadOnly => TAKES_NO_WRITES.to_owned(),
+                _ => format!("refused the statement: {}", Answer(answer)),
+            },
             unclear: fatal,
             // After a failover a new connection may lead to another server, and prepared
             // statements do not outlive the tables that they were prepared for.

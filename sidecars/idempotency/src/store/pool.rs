@@ -13,7 +13,7 @@ use super::error::{Kind, StoreError};
 use super::session::Session;
 
 /// Longest wait for a connection that others use, in seconds.
-const WAIT_SECONDS: u64 = 2;
+const WAIT_SECONDS: u64 = 5;
 /// All idle connections but one are closed after this time.
 const IDLE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,6 @@
 //! The tables: found, or created once by whichever slot comes first.
 
-use super::error::{Kind, StoreError};
+use super::error::{Kind, StoreError, TAKES_NO_WRITES};
 use super::session::Session;
 
 /// Version of `schema.sql`. Programs of several versions use the tables side by side while a
@@ -32,10 +32,7 @@ const ENCODING: &str = "UTF8";
 pub(super) async fn ensure(session: &Session) -> Result<(), StoreError> {
     let found = Found::read(session).await?;
     if found.read_only {
-        return Err(StoreError::before(
-            Kind::ReadOnly,
-            "takes no writes: it is a standby server or set to read-only",
-        ));
+        return Err(StoreError::before(Kind::ReadOnly, TAKES_NO_WRITES));
     }
     if found.encoding != ENCODING {
         return Err(schema_error(format!(
