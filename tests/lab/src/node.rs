@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::cgroup::Cgroups;
 use crate::command::Tool;
@@ -164,12 +164,16 @@ pub(crate) fn await_daemon(layout: &Layout, node: &NodeSpec, program: &str) -> R
 
 /// Waits until this kubelet, not an earlier one, says that its node is Ready.
 fn await_kubelet(layout: &Layout, node: &NodeSpec, name: &str) -> Result<()> {
-    // Heartbeats are in whole seconds.
-    let started = daemon::started_at(layout, name)? - Duration::from_secs(1);
+    // Heartbeats are in whole seconds: one of the second of the start may be an earlier kubelet's.
+    let seconds = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or_default().as_secs()
+    };
+    let started = seconds(daemon::started_at(layout, name)?);
     wait::until(name, Duration::from_secs(180), || {
         daemon::check_alive(layout, name)?;
         Ok(match control_plane::node_readiness(layout, &node.name) {
-            Ok(said) if said.ready && said.heartbeat > started => Ok(()),
+            Ok(said) if said.ready && seconds(said.heartbeat) > started => Ok(()),
             Ok(said) => Err(format!("the node is not Ready: {}", said.message)),
             Err(error) => Err(error.to_string()),
         })

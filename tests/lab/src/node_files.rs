@@ -121,7 +121,7 @@ clusterDNS: ["{dns}"]
 resolvConf: /etc/resolv.conf
 volumePluginDir: /var/lib/kubelet/volume-plugins
 syncFrequency: 10s
-nodeStatusUpdateFrequency: 4s
+nodeStatusUpdateFrequency: 2s
 imageGCHighThresholdPercent: 100
 evictionHard:
   memory.available: 100Mi
