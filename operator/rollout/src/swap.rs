@@ -1,0 +1,373 @@
+//! The swap of one pod: from what is seen of it to the next write.
+
+mod change;
+mod judge;
+
+use jiff::{SignedDuration, Timestamp};
+use outrigger_api::conditions::reason;
+use outrigger_control::{Order, Phase, Report, Role, Slot};
+
+use crate::SwapPod;
+use crate::answer::{Answer, Answers, highest_term, serving};
+use crate::revision::{Failure, KnownRevision};
+
+/// Longest time of one attempt to hand over; an attempt of the slots themselves ends after 2 s.
+const HANDOVER_LIMIT: SignedDuration = SignedDuration::from_secs(10);
+/// After this time an order that a slot has not read is reported.
+const ORDER_LIMIT: SignedDuration = SignedDuration::from_secs(5);
+/// Pause between two looks at slots that are about to change.
+const SOON: SignedDuration = SignedDuration::from_millis(150);
+/// Pause between two looks at what takes a while.
+const LATER: SignedDuration = SignedDuration::from_secs(2);
+
+/// Where a pod is to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal<'a> {
+    /// Name of the sidecar.
+    pub sidecar: &'a str,
+    /// The revision that both slots are to have.
+    pub target: &'a KnownRevision,
+    /// Whether the target has yet to prove itself: it is judged, and soaks.
+    pub on_trial: bool,
+    /// Hash of the document that slots are to use, if they can find it.
+    pub config: Option<&'a str>,
+    /// How long the target must serve before the old slot follows.
+    pub soak: SignedDuration,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What is to be done with a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing: it is where it is to be.
+    Rest,
+    /// Write this.
+    Change(Change),
+    /// Look again later.
+    Wait(Waiting),
+    /// Mark the target as failed.
+    Failed(Failure),
+}
+
+/// New orders and, with them, the new image of at most one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The orders.
+    pub order: Order,
+    /// The slot with a new image, and the image.
+    pub image: Option<(Slot, String)>,
+}
+
+/// What a pod waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// The reason of the condition that reports it.
+    pub reason: &'static str,
+    /// What it waits for, with the pod's name.
+    pub message: String,
+    /// Whether the answers of its slots may end the wait.
+    pub ask: bool,
+    /// When to look again, if nothing is heard of before.
+    pub again: SignedDuration,
+}
+
+/// The next step of a pod towards its goal. It is derived from the pod alone, so it does not matter
+/// who took the steps before, or whether anybody remembers.
+///
+/// Whatever the phase, the revisions of the two slots say what is missing: when neither slot has
+/// the target, the standby gets it; when the standby has it, it becomes active; when the active
+/// slot has it, the old one follows. So a change of the goal in the middle of a swap needs no rules
+/// of its own.
+pub fn step(pod: &SwapPod, answers: Option<&Answers>, goal: &Goal<'_>) -> Step {
+    let swap = Swap { pod, answers, goal };
+    swap.await_patch()
+        .or_else(|| swap.await_handover())
+        .or_else(|| swap.soak())
+        .unwrap_or_else(|| swap.advance())
+}
+
+struct Swap<'a> {
+    pod: &'a SwapPod,
+    answers: Option<&'a Answers>,
+    goal: &'a Goal<'a>,
+}
+
+impl Swap<'_> {
+    fn order(&self) -> &Order {
+        &self.pod.order
+    }
+
+    /// The slot that the orders call active.
+    fn active(&self) -> Slot {
+        self.order().active
+    }
+
+    fn has(&self, slot: Slot) -> bool {
+        *self.order().revision.of(slot) == self.goal.target.name
+    }
+
+    fn report(&self, slot: Slot) -> Option<&Report> {
+        self.answers?.of(slot).report()
+    }
+
+    /// The time since the phase began; long, if the orders do not say.
+    fn elapsed(&self) -> SignedDuration {
+        let since = self.order().since.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        self.goal.now.duration_since(since)
+    }
+
+    fn container(&self, slot: Slot) -> String {
+        slot.container(self.goal.sidecar)
+    }
+
+    fn wait(&self, reason: &'static str, what: &str, ask: bool, again: SignedDuration) -> Step {
+        Step::Wait(Waiting {
+            reason,
+            message: format!("pod {}: {what}", self.pod.name),
+            ask,
+            again,
+        })
+    }
+
+    fn ask(&self) -> Step {
+        self.wait(reason::SWAPPING, "its slots are being asked", true, SOON)
+    }
+
+    /// While an image patch is not finished: nothing but another image, if this one cannot start.
+    fn await_patch(&self) -> Option<Step> {
+        if !self.pod.is_observed() {
+            let what = "kubelet has not seen its new image yet";
+            return Some(self.wait(reason::SWAPPING, what, false, LATER));
+        }
+        if !matches!(self.order().phase, Phase::PatchStandby | Phase::PatchOld) {
+            return None;
+        }
+        let slot = self.active().peer();
+        let replaced = self.order().replaced.as_deref();
+        let container = &self.pod.slots.of(slot).container;
+        if container.replaces(replaced) {
+            return None;
+        }
+        let name = self.container(slot);
+        let Some(trouble) = container.stuck(replaced) else {
+            let what = format!("container {name} is being replaced");
+            return Some(self.wait(reason::SWAPPING, &what, false, LATER));
+        };
+        if !self.has(slot) {
+            return Some(self.replace(slot, self.order().phase));
+        }
+        Some(match self.judged(slot) {
+            true => self.failed(
+                reason::REVISION_FAILED,
+                &format!("container {name} does not run: {trouble}"),
+            ),
+            false => {
+                let what = format!("container {name} does not run: {trouble}");
+                self.wait(reason::WAITING, &what, false, LATER)
+            }
+        })
+    }
+
+    /// While the slot that is to be active is not yet.
+    fn await_handover(&self) -> Option<Step> {
+        let (new, old) = (self.active(), self.active().peer());
+        if self.order().phase != Phase::Handover || self.has(old) {
+            return None;
+        }
+        if let Some(failed) = self.crash(new) {
+            return Some(failed);
+        }
+        let Some(answers) = self.answers else {
+            return Some(self.ask());
+        };
+        let serves = |slot| {
+            self.report(slot)
+                .filter(|report| report.role == Role::Active)
+        };
+        let term = self.order().term;
+        if serves(new).is_some_and(|report| report.pair.term >= term) && serves(old).is_none() {
+            return Some(self.phase(Phase::Soak));
+        }
+        if let Some(failed) = self.gave_up(new) {
+            return Some(failed);
+        }
+        if self.elapsed() >= HANDOVER_LIMIT {
+            // The next attempt begins when the new slot is seen to be warm.
+            return Some(self.call(old, Phase::Warm));
+        }
+        Some(self.handover_wait(new, answers))
+    }
+
+    fn handover_wait(&self, new: Slot, answers: &Answers) -> Step {
+        let term = self.order().term;
+        let late = self.elapsed() >= ORDER_LIMIT;
+        let not_seen = Slot::BOTH.into_iter().find(|slot| {
+            self.report(*slot)
+                .is_some_and(|report| report.order_term.is_none_or(|seen| seen < term))
+        });
+        let refused = answers
+            .of(new)
+            .report()
+            .and_then(|report| report.order_refused.as_deref());
+        if let Some(refusal) = refused {
+            let what = format!("slot {new} refuses its order: {refusal}");
+            return self.wait(reason::HANDOVER_FAILED, &what, true, SOON);
+        }
+        if let Some(slot) = not_seen.filter(|_| late) {
+            let what = format!(
+                "slot {slot} has not read the order with term {term} for {} s",
+                self.elapsed().as_secs()
+            );
+            return self.wait(reason::ORDER_NOT_SEEN, &what, true, SOON);
+        }
+        let what = format!("slot {new} takes over");
+        self.wait(reason::SWAPPING, &what, true, SOON)
+    }
+
+    /// While the new slot has to prove itself.
+    fn soak(&self) -> Option<Step> {
+        let new = self.active();
+        if self.order().phase != Phase::Soak || !self.judged(new) || self.has(new.peer()) {
+            return None;
+        }
+        if let Some(failed) = self.crash(new) {
+            return Some(failed);
+        }
+        if self.answers.is_none() {
+            return Some(self.ask());
+        }
+        let left = self.goal.soak - self.elapsed();
+        if left.is_positive() {
+            let what = format!("slot {new} soaks");
+            return Some(self.wait(reason::SWAPPING, &what, true, left.min(LATER)));
+        }
+        // What cannot be asked has not proved itself.
+        if self.report(new).is_some() {
+            return None;
+        }
+        let what = format!("slot {new} does not answer");
+        let wait = || self.wait(reason::SWAPPING, &what, true, SOON);
+        Some(self.silence(new).unwrap_or_else(wait))
+    }
+
+    fn advance(&self) -> Step {
+        let (active, standby) = (self.active(), self.active().peer());
+        match (self.has(active), self.has(standby)) {
+            (true, true) => self.settle(),
+            (true, false) => self.follow(standby),
+            (false, true) => self.bring_in(standby),
+            (false, false) => self.begin(),
+        }
+    }
+
+    /// Both slots have the target.
+    fn settle(&self) -> Step {
+        let order = self.order();
+        let mut rest = order.clone();
+        rest.replaced = None;
+        if let Some(config) = self.goal.config {
+            rest.config.a = config.to_owned();
+            rest.config.b = config.to_owned();
+        }
+        if order.phase != Phase::Rest {
+            rest.phase = Phase::Rest;
+            rest.since = self.now();
+        }
+        match rest == *order {
+            true => Step::Rest,
+            false => Step::Change(Change {
+                order: rest,
+                image: None,
+            }),
+        }
+    }
+
+    /// Neither slot has the target: the one that does not serve gets it.
+    fn begin(&self) -> Step {
+        if let Some(slot) = self.pod.broken() {
+            return self.mend(slot);
+        }
+        let serving = match self.who_serves() {
+            Ok(slot) => slot,
+            Err(wait) => return wait,
+        };
+        self.replace(serving.peer(), Phase::PatchStandby)
+    }
+
+    /// The slot that is to be active has the target, the other one does not.
+    fn follow(&self, old: Slot) -> Step {
+        if !self.pod.slots.of(old).container.running {
+            return self.replace(old, Phase::PatchOld);
+        }
+        let serving = match self.who_serves() {
+            Ok(slot) => slot,
+            Err(wait) => return wait,
+        };
+        if serving == old {
+            return self.bring_in(old.peer());
+        }
+        let unfinished = self.report(old).filter(|report| !report.drained);
+        match unfinished {
+            Some(report) => {
+                let what = format!(
+                    "slot {old} finishes its last {} connections",
+                    report.traffic.connections
+                );
+                self.wait(reason::SWAPPING, &what, true, SOON)
+            }
+            None => self.replace(old, Phase::PatchOld),
+        }
+    }
+
+    /// The slot that has the target does not serve yet.
+    fn bring_in(&self, new: Slot) -> Step {
+        if let Some(failed) = self.crash(new) {
+            return failed;
+        }
+        let phase = self.order().phase;
+        if self.judged(new) && phase != Phase::Warm {
+            return self.phase(Phase::Warm);
+        }
+        let Some(answers) = self.answers else {
+            return self.ask();
+        };
+        let Answer::Report(report) = answers.of(new) else {
+            let what = format!("slot {new} does not answer yet");
+            let wait = || self.wait(reason::SWAPPING, &what, true, SOON);
+            return self.silence(new).unwrap_or_else(wait);
+        };
+        match self.unwarm(new, report) {
+            None => self.call(new, Phase::Handover),
+            Some(_) if phase != Phase::Warm => self.phase(Phase::Warm),
+            Some(step) => step,
+        }
+    }
+
+    /// The slot that serves: as the slots say, or when they are silent for long, as ordered.
+    fn who_serves(&self) -> Result<Slot, Step> {
+        let Some(answers) = self.answers else {
+            return Err(self.ask());
+        };
+        if let Some(slot) = serving(answers) {
+            return Ok(slot);
+        }
+        let heard = |slot: Slot| {
+            let answer = answers.of(slot);
+            answer.report().is_some() || answer.unreachable(self.goal.now).is_some()
+        };
+        match Slot::BOTH.into_iter().all(heard) {
+            true => Ok(self.active()),
+            false => Err(self.wait(reason::SWAPPING, "its slots do not answer yet", true, SOON)),
+        }
+    }
+
+    fn highest_term(&self) -> u64 {
+        let recorded = self.answers.map_or(0, highest_term);
+        recorded.max(self.order().term)
+    }
+
+    fn now(&self) -> String {
+        format!("{:.3}", self.goal.now)
+    }
+}
