@@ -5,12 +5,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET := x86_64-unknown-linux-musl
+TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 BUILDER ?= $(shell command -v buildah docker | head -1)
 CACHE := $(or $(OUTRIGGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outrigger)
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 LAB := cargo run --quiet --package outrigger-lab --bin lab --
+# What a step of `make test` is called, and when it begins.
+STEP = @printf '\n== %s  %s\n' "$$(date +%T)"
 
 ##@ General
 
@@ -20,51 +23,75 @@ help: ## Show this list
 
 .PHONY: demo
 demo: lab-up binaries ## Bring up the lab, install, and swap a sidecar five times under load
-	@eval "$$($(LAB) env)" && cargo run --quiet --package outrigger-e2e --bin demo
+	@cargo build --package outrigger-e2e --bin demo
+	@cargo run --quiet --package outrigger-e2e --bin demo
 
 ##@ Development
 
 .PHONY: fmt
-fmt: ## Format the sources
+fmt: toolchain ## Format the sources
 	cargo fmt --all
 
 .PHONY: lint
-lint: ## Check format and lints
+lint: toolchain ## Check format and lints
+	$(STEP) "format and lints"
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 
 .PHONY: deny
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
+	$(STEP) "licences, sources and bans"
 	$(DENY) --offline check bans licenses sources
 
-$(DENY):
-	cargo install --quiet --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
+$(DENY): | toolchain
+	cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
 
 .PHONY: generate
-generate: ## Write the generated files anew: CRDs, chart of the CRDs, config/
+generate: toolchain ## Write the generated files anew: CRDs, chart of the CRDs, config/
 	cargo run --quiet --package outrigger-api --bin crdgen crds/generated charts/outrigger-crds/files
 	config/generate "$$($(LAB) tool helm)"
 
 .PHONY: verify-generated
-verify-generated: generate ## Fail if a generated file is not the committed one
+verify-generated: ## Fail if a generated file is not the committed one
+	$(STEP) "generated files"
+	$(MAKE) --no-print-directory generate
 	git diff --exit-code -- crds/generated charts/outrigger-crds/files config/operator
+
+.PHONY: toolchain
+toolchain: /usr/bin/musl-gcc /bin/busybox ## Install what builds and tests need: Rust, musl, busybox
+	@rustup toolchain list | grep -q '^$(TOOLCHAIN)' && rustup target list --installed | grep -q '^$(TARGET)$$' \
+		|| rustup toolchain install $(TOOLCHAIN) --profile minimal --component clippy --component rustfmt --target $(TARGET)
+
+/usr/bin/musl-gcc: PACKAGE := musl-tools
+/bin/busybox: PACKAGE := busybox-static
+/usr/bin/musl-gcc /bin/busybox:
+	apt-get -q -o DPkg::Lock::Timeout=600 update
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends $(PACKAGE)
 
 ##@ Test
 
 .PHONY: test
-test: lint test-unit verify-generated deny test-e2e ## Run every check and test: what the continuous integration runs
+test: lint test-unit verify-generated deny test-e2e test-lab ## Run every check and test: what the continuous integration runs
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need no cluster
+test-unit: toolchain ## Run the tests that need no cluster
+	$(STEP) "tests without a cluster"
 	cargo test --workspace --locked
 
 .PHONY: test-e2e
-test-e2e: ## Run the tests on the lab
+test-e2e: lab-up binaries ## Run the tests on the lab; TESTS=WORD for those with the word in their names
+	$(STEP) "tests on the lab"
+	cargo test --locked --package outrigger-e2e --test e2e -- --include-ignored $(TESTS)
+
+.PHONY: test-lab
+test-lab: toolchain ## Show the lab's own promises; leaves it down
+	$(STEP) "tests of the lab"
+	cargo test --locked --package outrigger-lab --test lifecycle
 
 ##@ Build
 
 .PHONY: binaries
-binaries: ## Build the static programs of the images
+binaries: toolchain ## Build the static programs of the images
 	cargo build --release --locked --target $(TARGET) \
 		--package outrigger-operator --package outrigger-sidecar --package outrigger-example-checkout
 
@@ -77,8 +104,8 @@ images: binaries ## Build the images with buildah or docker
 ##@ Lab
 
 .PHONY: lab-up
-lab-up: ## Bring up a real Kubernetes with four nodes, a registry and PostgreSQL
-	@cargo build --quiet --package outrigger-lab && $(LAB) up
+lab-up: toolchain ## Bring up a real Kubernetes with four nodes, a registry and PostgreSQL
+	@cargo build --package outrigger-lab && $(LAB) up
 
 .PHONY: lab-down
 lab-down: ## Remove the lab without a trace
