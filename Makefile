@@ -59,7 +59,7 @@ verify-generated: ## Fail if a generated file is not the committed one
 
 .PHONY: toolchain
 toolchain: /usr/bin/musl-gcc /bin/busybox ## Install what builds and tests need: Rust, musl, busybox
-	@rustup toolchain list | grep -q '^$(TOOLCHAIN)' && rustup target list --installed | grep -q '^$(TARGET)$$' \
+	@rustup toolchain list | grep '^$(TOOLCHAIN)' >/dev/null && rustup target list --installed | grep '^$(TARGET)$$' >/dev/null \
 		|| rustup toolchain install $(TOOLCHAIN) --profile minimal --component clippy --component rustfmt --target $(TARGET)
 
 /usr/bin/musl-gcc: PACKAGE := musl-tools
