@@ -55,9 +55,10 @@ impl Lab {
     pub fn up(progress: &Progress) -> Result<Self> {
         let layout = Layout::from_env()?;
         requirements::check(&layout)?;
+        network::check_free(&layout)?;
         let _lock = lock(&layout, progress)?;
-        // Looking at the network needs a package itself.
         progress.step("Debian packages", packages::ensure)?;
+        // A machine that had no `ip` until now could not be looked at before.
         network::check_free(&layout)?;
         progress.step("kernel", |_| requirements::check_kernel())?;
 
@@ -141,8 +142,8 @@ impl Lab {
     pub fn down(progress: &Progress) -> Result<()> {
         let layout = Layout::from_env()?;
         requirements::check_privileges()?;
-        let _lock = lock(&layout, progress)?;
         network::check_free(&layout)?;
+        let _lock = lock(&layout, progress)?;
         let inventory = Inventory::take_of(&layout)?;
         progress.step("processes", |step| {
             let cgroups = Cgroups::detect()?;

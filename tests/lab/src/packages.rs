@@ -9,10 +9,10 @@ use crate::command::Tool;
 use crate::error::{Error, FileContext, Result};
 use crate::progress::Step;
 
-/// What the lab needs, and (buildah, musl-tools, skopeo) what images are made and pushed with: a
+/// What the lab needs, and (buildah, skopeo) what images are made and pushed with: a
 /// package, and the file that shows that it is there. A file may also come from another package
 /// (Docker's containerd.io, for example), which then stays.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 15] = [
     ("buildah", "/usr/bin/buildah"),
     // Go downloads modules over TLS.
     ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
@@ -23,8 +23,6 @@ const PACKAGES: [(&str, &str); 16] = [
     ("iproute2", "/usr/sbin/ip"),
     ("iptables", "/usr/sbin/iptables"),
     ("mount", "/usr/bin/mount"),
-    // The C compiler of what is linked statically.
-    ("musl-tools", "/usr/bin/musl-gcc"),
     ("nftables", "/usr/sbin/nft"),
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("procps", "/usr/sbin/sysctl"),
