@@ -1,5 +1,7 @@
 //! How many connections a slot holds.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde_json::json;
 
@@ -8,6 +10,7 @@ use crate::sidecar::{Configuration, Sidecar};
 
 crate::trials![
     a_standby_holds_one_connection_however_often_it_is_asked,
+    a_busy_time_leaves_one_connection,
     a_slot_never_opens_more_connections_than_allowed,
     requests_that_clients_gave_up_cost_no_connection,
     a_store_that_no_function_uses_is_closed,
@@ -19,6 +22,20 @@ async fn a_standby_holds_one_connection_however_often_it_is_asked(database: Data
     for _ in 0..10 {
         sidecar.warm().await.unwrap();
     }
+    assert_eq!(database.connections().await, 1);
+}
+
+async fn a_busy_time_leaves_one_connection(database: Database) {
+    let sidecar = Sidecar::new(&database).await;
+    let posts = (0..64).map(|key| sidecar.post(json!({ "orderId": key }).to_string()));
+    for answer in join_all(posts).await {
+        answer.stored();
+    }
+    assert!(database.connections().await > 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(100)).await;
+    tokio::time::resume();
+    while database.connections().await > 1 {}
     assert_eq!(database.connections().await, 1);
 }
 

@@ -7,9 +7,11 @@ mod connections;
 mod documents;
 mod expiry;
 mod outages;
+mod proxy;
 mod refusals;
 mod server;
 mod sidecar;
+mod tls;
 mod uniqueness;
 
 use std::future::Future;
@@ -44,6 +46,7 @@ fn all(server: Option<&Arc<Server>>) -> Vec<Trial> {
         expiry::trials(server),
         connections::trials(server),
         outages::trials(server),
+        tls::trials(server),
     ]
     .into_iter()
     .flatten()

@@ -1,8 +1,9 @@
 //! A PostgreSQL server of our own on loopback, and databases in it.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
@@ -99,8 +100,24 @@ impl Server {
         &self.small_disk.as_ref().unwrap().0
     }
 
+    /// Starts the server with a certificate and its key.
+    pub(crate) fn run_with_tls(&self, certificate: &str, key: &str) {
+        for (name, content) in [("server.crt", certificate), ("server.key", key)] {
+            let file = self.directory.path().join("data").join(name);
+            std::fs::write(&file, content).unwrap();
+            // The server wants its key for itself.
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            give_away(&file);
+        }
+        self.run_with(&["-c", "ssl=on"]);
+    }
+
     /// Starts the server and waits until it accepts connections.
     pub(crate) fn run(&self) {
+        self.run_with(&["-c", "ssl=off"]);
+    }
+
+    fn run_with(&self, options: &[&str]) {
         let server = unprivileged(&Path::new(BINARIES).join("postgres"));
         let mut command = match &self.small_disk {
             Some((directory, bytes)) => in_mount_namespace(&server, directory, *bytes),
@@ -110,7 +127,8 @@ impl Server {
             .arg("-D")
             .arg(self.directory.path().join("data"))
             .args(["-c", &format!("listen_addresses={}", self.address)])
-            .args(["-c", "unix_socket_directories=", "-c", "ssl=off"])
+            .args(["-c", "unix_socket_directories="])
+            .args(options)
             // The machine stays up, and what the kernel has taken survives the server.
             .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"])
             .args(["-c", "max_connections=60", "-c", "log_min_messages=log"])
@@ -240,6 +258,8 @@ pub(crate) struct Database {
     pub(crate) name: String,
     pub(crate) user: String,
     pub(crate) password: String,
+    /// The certificate of the authority that sidecars trust; else public ones.
+    pub(crate) authority: Option<String>,
     /// A superuser's connection to it.
     pub(crate) admin: Client,
 }
@@ -266,6 +286,7 @@ impl Database {
             name,
             user,
             password,
+            authority: None,
             admin,
         }
     }

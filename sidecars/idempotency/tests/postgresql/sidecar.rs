@@ -99,7 +99,7 @@ impl Sidecar {
     }
 
     pub(crate) async fn start(database: &Database, configuration: &Configuration) -> Sidecar {
-        let secrets = mount(&database.user, &database.password);
+        let secrets = mount(database);
         let builder = IdempotencyBuilder::new();
         let mut registry = Registry::default();
         builder.register(&mut registry);
@@ -181,14 +181,18 @@ fn build(
 }
 
 /// A Secret as kubelet mounts it: keys are links through a folder that is replaced in one step.
-fn mount(username: &str, password: &str) -> TempDir {
+fn mount(database: &Database) -> TempDir {
     let secrets = tempfile::tempdir().unwrap();
-    write(&secrets, "..first", username, password);
+    write(&secrets, "..first", &database.user, &database.password);
     let folder = secrets.path().join(SECRET);
     let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
     link("..first", "..data");
     link("..data/username", "username");
     link("..data/password", "password");
+    if let Some(authority) = &database.authority {
+        std::fs::write(folder.join("..first/ca.crt"), authority).unwrap();
+        link("..data/ca.crt", "ca.crt");
+    }
     secrets
 }
 

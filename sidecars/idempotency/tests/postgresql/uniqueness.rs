@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::proxy::Proxy;
 use crate::server::Database;
 use crate::sidecar::{Configuration, Sidecar};
 
@@ -12,6 +13,8 @@ crate::trials![
     equal_content_is_answered_with_the_first_entry,
     different_content_is_answered_with_the_first_entry_and_changes_nothing,
     different_keys_never_conflict,
+    a_connection_lost_after_the_commit_is_answered_as_what_it_was,
+    an_outcome_that_nobody_knows_is_told_and_found_out_by_repeating,
     a_post_waits_for_the_outcome_of_another_transaction_on_its_key,
 ];
 
@@ -158,4 +161,44 @@ async fn a_post_waits_for_the_outcome_of_another_transaction_on_its_key(database
             _ => drop(answer.stored()),
         }
     }
+}
+
+/// A slot whose connections can be cut, with one that is open and ready.
+async fn through_proxy(database: &Database) -> (Proxy, Sidecar) {
+    let proxy = Proxy::to((database.server.address, 5432).into()).await;
+    let configuration = Configuration::new(database)
+        .store("host", "127.0.0.1")
+        .store("port", proxy.port);
+    let sidecar = Sidecar::start(database, &configuration).await;
+    sidecar.warm().await.unwrap();
+    (proxy, sidecar)
+}
+
+async fn a_connection_lost_after_the_commit_is_answered_as_what_it_was(database: Database) {
+    let (proxy, sidecar) = through_proxy(&database).await;
+    let document = r#"{"orderId": 1, "total": 1}"#;
+    proxy.cut(1);
+    let index = sidecar.post(document).await.stored();
+    assert_eq!(sidecar.post(document).await.known().0, index);
+
+    // Of a document whose key was taken before.
+    proxy.cut(1);
+    let answer = sidecar.post(r#"{"orderId": 1, "total": 2}"#).await;
+    assert_eq!(answer.known(), (index, json!({ "orderId": 1, "total": 1 })));
+    assert_eq!(database.entries().await, 1);
+}
+
+async fn an_outcome_that_nobody_knows_is_told_and_found_out_by_repeating(database: Database) {
+    let (proxy, sidecar) = through_proxy(&database).await;
+    let document = r#"{"orderId": 1}"#;
+    // The answer, and every attempt to connect again.
+    proxy.cut(usize::MAX);
+    let answer = sidecar.post(document).await;
+    let detail = answer.problem(504, "outcome-unknown");
+    assert!(detail.contains("may or may not be stored"), "{detail}");
+    answer.retry_after();
+    proxy.cut(0);
+    let (_, entry) = sidecar.post(document).await.known();
+    assert_eq!(entry, json!({ "orderId": 1 }));
+    assert_eq!(database.entries().await, 1);
 }
