@@ -31,6 +31,8 @@ pub mod reason {
     pub const REQUIRES_RECREATE: &str = "RequiresRecreate";
     /// The admission webhook does not cover the namespace yet.
     pub const INJECTION_NOT_READY: &str = "InjectionNotReady";
+    /// Pods are still to be told of the new configuration.
+    pub const CONFIGURATION_PENDING: &str = "ConfigurationPending";
     /// The image is being tried before any application pod is touched.
     pub const PREFLIGHT: &str = "Preflight";
     /// The image cannot be used; no application pod was touched.

@@ -1,0 +1,213 @@
+use kube::ResourceExt;
+use outrigger_api::conditions::reason;
+use outrigger_api::{ApplicationPods, InjectedSidecar};
+use outrigger_control::layout;
+use outrigger_injection::Settings;
+use outrigger_plan::{ApplicationPlan, InvalidApplication};
+
+use super::census::Census;
+use super::documents::{self, ConfigMaps};
+use super::read::Found;
+use crate::status::{Progress, Summary, listed};
+
+/// Most names in a message.
+const NAMES: usize = 5;
+
+/// What to do about an application, and what to say of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decision {
+    pub(super) config_maps: ConfigMaps,
+    pub(super) summary: Summary,
+    pub(super) pods: ApplicationPods,
+    pub(super) sidecars: Vec<InjectedSidecar>,
+}
+
+/// Decides by what was read alone. An application that cannot be served keeps the documents that
+/// its pods have.
+pub(super) fn decide(
+    found: &Found,
+    plan: Result<&ApplicationPlan, &InvalidApplication>,
+    settings: &Settings,
+) -> Decision {
+    let census = Census::take(found, plan.ok(), settings);
+    match plan {
+        Ok(plan) => Decision {
+            config_maps: documents::decide(found, plan),
+            summary: summary(found, &census),
+            pods: census.numbers(),
+            sidecars: sidecars(plan),
+        },
+        Err(invalid) => Decision {
+            config_maps: ConfigMaps::default(),
+            summary: Summary {
+                progress: Progress::Stalled,
+                reason: invalid.reason(),
+                message: invalid.to_string(),
+            },
+            pods: census.numbers(),
+            sidecars: former_sidecars(found),
+        },
+    }
+}
+
+/// What to say of an application while the API server has an objection.
+pub(super) fn interrupted(failure: &impl std::error::Error) -> Summary {
+    Summary {
+        progress: Progress::Reconciling,
+        reason: reason::API_ERROR,
+        message: format!("{failure}; it is tried again"),
+    }
+}
+
+/// The first of what stands in the way, or that nothing does.
+fn summary(found: &Found, census: &Census) -> Summary {
+    not_ready(found)
+        .or_else(|| already_adopted(found, census))
+        .or_else(|| not_injected(found, census))
+        .or_else(|| outdated(found, census))
+        .or_else(|| pending(census))
+        .unwrap_or_else(|| succeeded(census))
+}
+
+fn not_ready(found: &Found) -> Option<Summary> {
+    let namespace = found.application.namespace().unwrap_or_default();
+    (!found.covered).then(|| Summary {
+        progress: Progress::Reconciling,
+        reason: reason::INJECTION_NOT_READY,
+        message: format!(
+            "the admission webhook does not cover namespace {namespace} yet, so pods that are created now would have no sidecars; namespace kube-system and the operator's own are never covered"
+        ),
+    })
+}
+
+fn already_adopted(found: &Found, census: &Census) -> Option<Summary> {
+    let (_, serving) = census.adopted_by_others.first()?;
+    let names = names(census.adopted_by_others.iter().map(|(pod, _)| pod));
+    let serving: Vec<_> = std::iter::once(serving)
+        .chain(census.adopted_by_others.iter().map(|(_, other)| other))
+        .collect();
+    let mut serving: Vec<&str> = serving.into_iter().map(String::as_str).collect();
+    serving.sort_unstable();
+    serving.dedup();
+    Some(Summary {
+        progress: Progress::Stalled,
+        reason: reason::POD_ALREADY_ADOPTED,
+        message: format!(
+            "{names} matched by IntegratedApp {} too, which serves because it is older; let workloadRef or selector of IntegratedApp {} match other pods than theirs",
+            listed(&serving, NAMES),
+            found.application.name_any()
+        ),
+    })
+}
+
+fn not_injected(found: &Found, census: &Census) -> Option<Summary> {
+    if census.without_sidecars.is_empty() {
+        return None;
+    }
+    let names = names(census.without_sidecars.iter());
+    Some(Summary {
+        progress: Progress::Stalled,
+        reason: reason::PODS_NOT_INJECTED,
+        message: format!(
+            "{names} without the sidecars of IntegratedApp {}: created before it, or while the webhook was away; {}",
+            found.application.name_any(),
+            anew(found)
+        ),
+    })
+}
+
+fn outdated(found: &Found, census: &Census) -> Option<Summary> {
+    if census.outdated.is_empty() {
+        return None;
+    }
+    let names = names(census.outdated.keys());
+    let fields = listed(&census.outdated_fields(), NAMES);
+    Some(Summary {
+        progress: Progress::Stalled,
+        reason: reason::REQUIRES_RECREATE,
+        message: format!(
+            "{names} not as the spec asks for in fields that cannot change in a running pod: {fields}; {}",
+            anew(found)
+        ),
+    })
+}
+
+fn pending(census: &Census) -> Option<Summary> {
+    (!census.pending.is_empty()).then(|| Summary {
+        progress: Progress::Reconciling,
+        reason: reason::CONFIGURATION_PENDING,
+        message: format!(
+            "{} still to be told of the new configuration",
+            names(census.pending.iter())
+        ),
+    })
+}
+
+fn succeeded(census: &Census) -> Summary {
+    let message = match census.injected.len() {
+        0 => "new pods get their sidecars; there are none yet".to_owned(),
+        1 => "1 pod has its sidecars".to_owned(),
+        pods => format!("{pods} pods have their sidecars"),
+    };
+    Summary {
+        progress: Progress::Ready,
+        reason: reason::SUCCEEDED,
+        message,
+    }
+}
+
+/// How to get pods with the right sidecars.
+fn anew(found: &Found) -> String {
+    let namespace = found.application.namespace().unwrap_or_default();
+    let workload = found.application.spec.workload_ref.as_ref();
+    let restartable = workload.filter(|workload| {
+        workload.api_version.starts_with("apps/")
+            && ["Deployment", "StatefulSet", "DaemonSet"].contains(&workload.kind.as_str())
+    });
+    match restartable {
+        Some(workload) => format!(
+            "create them anew: kubectl rollout restart {}/{} -n {namespace}",
+            workload.kind.to_ascii_lowercase(),
+            workload.name
+        ),
+        None => {
+            "create them anew: restart their workload, or delete them if it replaces them".into()
+        }
+    }
+}
+
+/// Pods as the subject of a sentence.
+fn names<'a>(pods: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let count = pods.len();
+    let names: Vec<&str> = pods.map(String::as_str).collect();
+    match count {
+        1 => format!("pod {} is", names[0]),
+        _ => format!("{count} pods ({}) are", listed(&names, NAMES)),
+    }
+}
+
+fn sidecars(plan: &ApplicationPlan) -> Vec<InjectedSidecar> {
+    let mut sidecars: Vec<_> = plan
+        .sidecars
+        .iter()
+        .map(|sidecar| InjectedSidecar {
+            name: sidecar.name().to_owned(),
+            configuration: sidecar.document_hash.clone(),
+            functions: sidecar
+                .functions
+                .iter()
+                .map(|function| {
+                    format!("{}={}", function.name, layout::function_url(function.port))
+                })
+                .collect(),
+        })
+        .collect();
+    sidecars.sort_by(|one, other| one.name.cmp(&other.name));
+    sidecars
+}
+
+/// What pods use goes on, so what was said of it stands.
+fn former_sidecars(found: &Found) -> Vec<InjectedSidecar> {
+    let status = found.application.status.as_ref();
+    status.map_or_else(Vec::new, |status| status.sidecars.clone())
+}

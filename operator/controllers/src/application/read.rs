@@ -1,0 +1,133 @@
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{ListParams, PartialObjectMeta};
+use kube::core::{Expression, Selector};
+use kube::{Api, ResourceExt};
+use outrigger_api::IntegratedApp;
+use outrigger_control::layout::APPLICATION_LABEL;
+use outrigger_lookup::{Lookup, LookupError};
+use outrigger_plan::{Owners, Referenced};
+
+use crate::context::Context;
+
+/// Everything that a decision about an application rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) application: Arc<IntegratedApp>,
+    /// The applications of the namespace, this one among them.
+    pub(super) applications: Vec<Arc<IntegratedApp>>,
+    pub(super) referenced: Referenced,
+    /// The pods of the namespace that have sidecars, and those without that this application may
+    /// match. None of them has ended.
+    pub(super) pods: Vec<FoundPod>,
+    /// The ConfigMaps with this application's documents.
+    pub(super) config_maps: Vec<Arc<ConfigMap>>,
+    /// Whether new pods of the namespace reach the injector.
+    pub(super) covered: bool,
+}
+
+/// A pod, with those who created it.
+#[derive(Clone, Debug)]
+pub(super) struct FoundPod {
+    pub(super) pod: Arc<Pod>,
+    pub(super) owners: Owners,
+}
+
+pub(super) async fn read(
+    application: &Arc<IntegratedApp>,
+    context: &Context,
+) -> Result<Found, LookupError> {
+    let namespace = application.namespace().unwrap_or_default();
+    let name = application.name_any();
+    let lookup = &context.lookup;
+    let applications = lookup.applications().in_namespace(&namespace);
+    let referenced = lookup.referenced(application).await?;
+
+    let mut pods = context.pods.in_namespace(&namespace);
+    pods.retain(|pod| !has_ended(pod));
+    let bare = pods_without_sidecars(application, context, &namespace).await?;
+    pods.extend(bare.into_iter().map(Arc::new));
+    pods.sort_by_key(|pod| pod.name_any());
+    let by_workload = applications
+        .iter()
+        .any(|application| application.spec.workload_ref.is_some());
+    let pods = match by_workload {
+        true => {
+            try_join_all(
+                pods.into_iter()
+                    .map(|pod| with_owners(lookup, &namespace, pod)),
+            )
+            .await?
+        }
+        false => pods.into_iter().map(without_owners).collect(),
+    };
+
+    let mut config_maps = context.config_maps.in_namespace(&namespace);
+    config_maps.retain(|found| found.labels().get(APPLICATION_LABEL) == Some(&name));
+    config_maps.sort_by_key(|found| found.name_any());
+    Ok(Found {
+        application: Arc::clone(application),
+        applications,
+        referenced,
+        pods,
+        config_maps,
+        covered: context.covered.borrow().contains(&namespace),
+    })
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Metadata of the pods that have no sidecars and have not ended, as the API server remembers them.
+async fn pods_without_sidecars(
+    application: &IntegratedApp,
+    context: &Context,
+    namespace: &str,
+) -> Result<Vec<Pod>, LookupError> {
+    let selector = application.spec.selector.clone().unwrap_or_default();
+    let Ok(mut selector) = Selector::try_from(selector) else {
+        // The API server refuses such expressions everywhere else; they match nothing.
+        return Ok(Vec::new());
+    };
+    selector.extend([Expression::DoesNotExist(APPLICATION_LABEL.to_owned())]);
+    let parameters = ListParams::default()
+        .labels_from(&selector)
+        .fields("status.phase!=Succeeded,status.phase!=Failed")
+        .match_any();
+    let api = Api::<Pod>::namespaced(context.client.clone(), namespace);
+    let listed = api
+        .list_metadata(&parameters)
+        .await
+        .map_err(|error| LookupError {
+            what: format!("pods of namespace {namespace}"),
+            error,
+        })?;
+    let pod = |found: PartialObjectMeta<Pod>| Pod {
+        metadata: found.metadata,
+        ..Pod::default()
+    };
+    Ok(listed.items.into_iter().map(pod).collect())
+}
+
+async fn with_owners(
+    lookup: &Lookup,
+    namespace: &str,
+    pod: Arc<Pod>,
+) -> Result<FoundPod, LookupError> {
+    let owners = lookup.owners(namespace, pod.owner_references()).await?;
+    Ok(FoundPod { pod, owners })
+}
+
+fn without_owners(pod: Arc<Pod>) -> FoundPod {
+    FoundPod {
+        pod,
+        owners: Owners::default(),
+    }
+}

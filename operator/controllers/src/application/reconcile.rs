@@ -1,0 +1,124 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use outrigger_api::IntegratedApp;
+use outrigger_lookup::LookupError;
+use outrigger_plan::ApplicationPlan;
+use tokio::time::Instant;
+
+use super::{apply, decide, read, report};
+use crate::context::Context;
+use crate::metrics::{Controller, Outcome};
+
+/// Pods without sidecars are not watched. While there are some, they are looked for so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Pods that came to be without sidecars unseen are found so late.
+const LOOK_FOR_UNSEEN: Duration = Duration::from_secs(600);
+
+/// An application could not be brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Read(#[from] LookupError),
+    #[error(transparent)]
+    Apply(#[from] apply::ApplyError),
+    #[error("status cannot be written: {0}")]
+    Report(kube::Error),
+}
+
+impl Failure {
+    fn error(&self) -> &kube::Error {
+        match self {
+            Failure::Read(failure) => &failure.error,
+            Failure::Apply(failure) => &failure.error,
+            Failure::Report(error) => error,
+        }
+    }
+
+    /// Whether the API server has an objection that does not pass by itself, such as a missing
+    /// right or a full quota.
+    fn lasts(&self) -> bool {
+        match self.error() {
+            kube::Error::Api(status) => matches!(status.code, 400 | 401 | 403 | 413 | 422),
+            _ => false,
+        }
+    }
+}
+
+/// Reads, validates, decides, applies and reports.
+pub(super) async fn reconcile(
+    application: Arc<IntegratedApp>,
+    context: Arc<Context>,
+) -> Result<Action, Failure> {
+    let started = Instant::now();
+    let result = steps(&application, &context).await;
+    let outcome = match &result {
+        Ok(_) => Outcome::Succeeded,
+        Err(_) => Outcome::Failed,
+    };
+    context
+        .metrics
+        .count(Controller::Application, outcome, started.elapsed());
+    if result.is_ok() {
+        context.backoffs.reset(&uid(&application));
+    }
+    result
+}
+
+async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Action, Failure> {
+    if application.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let decided = async {
+        let found = read::read(application, context).await?;
+        let plan = ApplicationPlan::new(application, &found.referenced);
+        let decision = decide::decide(&found, plan.as_ref(), &context.settings);
+        apply::apply(&context.client, application, &decision.config_maps).await?;
+        Ok(decision)
+    };
+    let decision = match decided.await {
+        Ok(decision) => decision,
+        Err(failure) => {
+            if Failure::lasts(&failure) {
+                let summary = decide::interrupted(&failure);
+                report::summary(context, application, &summary, Timestamp::now())
+                    .await
+                    .map_err(Failure::Report)?;
+            }
+            return Err(failure);
+        }
+    };
+    let looks_for_pods = decision.pods.without_sidecars > 0;
+    report::decision(context, application, decision, Timestamp::now())
+        .await
+        .map_err(Failure::Report)?;
+    Ok(Action::requeue(match looks_for_pods {
+        true => LOOK_AGAIN,
+        false => LOOK_FOR_UNSEEN,
+    }))
+}
+
+/// When to try again.
+pub(super) fn after_failure(
+    application: Arc<IntegratedApp>,
+    failure: &Failure,
+    context: Arc<Context>,
+) -> Action {
+    let (namespace, name) = (application.namespace(), application.name_any());
+    let pause = context.backoffs.failed(uid(&application));
+    tracing::warn!(
+        error = %failure,
+        namespace = namespace.unwrap_or_default(),
+        name,
+        "IntegratedApp not reconciled; trying again in {} s",
+        pause.as_secs()
+    );
+    Action::requeue(pause)
+}
+
+fn uid(application: &IntegratedApp) -> String {
+    application.uid().unwrap_or_default()
+}

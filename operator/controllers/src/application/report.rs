@@ -1,0 +1,86 @@
+use jiff::Timestamp;
+use kube::runtime::events::EventType;
+use kube::{Resource, ResourceExt};
+use outrigger_api::{IntegratedApp, IntegratedAppStatus};
+
+use super::decide::Decision;
+use crate::context::Context;
+use crate::events::Story;
+use crate::status::{self, Progress, Summary};
+
+/// Writes what was decided into the status, if it says something new.
+pub(super) async fn decision(
+    context: &Context,
+    application: &IntegratedApp,
+    decision: Decision,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let Decision {
+        config_maps: _,
+        summary,
+        pods,
+        sidecars,
+    } = decision;
+    let found = application.status.clone().unwrap_or_default();
+    let wanted = IntegratedAppStatus {
+        observed_generation: application.metadata.generation,
+        conditions: summary.conditions(&found.conditions, application.metadata.generation, now),
+        pods: Some(pods),
+        sidecars,
+    };
+    write(context, application, &wanted, &summary).await
+}
+
+/// Writes a summary alone; the rest of the status stands.
+pub(super) async fn summary(
+    context: &Context,
+    application: &IntegratedApp,
+    summary: &Summary,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let mut wanted = application.status.clone().unwrap_or_default();
+    wanted.observed_generation = application.metadata.generation;
+    wanted.conditions =
+        summary.conditions(&wanted.conditions, application.metadata.generation, now);
+    write(context, application, &wanted, summary).await
+}
+
+async fn write(
+    context: &Context,
+    application: &IntegratedApp,
+    wanted: &IntegratedAppStatus,
+    summary: &Summary,
+) -> Result<(), kube::Error> {
+    let found = application.status.as_ref();
+    let written = status::report(&context.client, application, found, wanted).await?;
+    let former = found.and_then(|found| status::reason(&found.conditions));
+    if written && former != Some(summary.reason) {
+        let name = application.name_any();
+        let namespace = application.namespace().unwrap_or_default();
+        let (reason, message) = (summary.reason, &summary.message);
+        tracing::info!(namespace, name, reason, message, "IntegratedApp");
+        if let Some(story) = story(summary) {
+            context
+                .events
+                .publish(&application.object_ref(&()), &story)
+                .await;
+        }
+    }
+    Ok(())
+}
+
+/// What passes by itself is no event.
+fn story(summary: &Summary) -> Option<Story> {
+    let type_ = match summary.progress {
+        Progress::Ready => EventType::Normal,
+        Progress::Stalled => EventType::Warning,
+        Progress::Reconciling | Progress::ReadyAndReconciling => return None,
+    };
+    Some(Story {
+        type_,
+        reason: summary.reason,
+        action: "Reconcile",
+        note: summary.message.clone(),
+        related: None,
+    })
+}

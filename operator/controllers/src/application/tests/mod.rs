@@ -1,0 +1,6 @@
+//! Decisions about applications, from objects as the API server holds them.
+
+mod census;
+mod documents;
+mod fixtures;
+mod summaries;

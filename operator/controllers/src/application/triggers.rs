@@ -1,0 +1,240 @@
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use outrigger_api::{IntegratedApp, IntegrationSidecar};
+use outrigger_control::layout::{ANNOTATION_PREFIX, APPLICATION_LABEL};
+use outrigger_plan::{Owners, config_map_names};
+use tokio_stream::wrappers::WatchStream;
+
+use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
+
+type Request = ObjectRef<IntegratedApp>;
+
+/// The applications to look at again, as things change that a decision about them rests on.
+pub(super) fn requests(
+    context: &Arc<Context>,
+) -> impl Stream<Item = Result<Request, Infallible>> + Send + use<> {
+    let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
+        Box::pin(by_applications(Arc::clone(context))),
+        Box::pin(by_sidecars(Arc::clone(context))),
+        Box::pin(by_pods(Arc::clone(context))),
+        Box::pin(by_documents(Arc::clone(context))),
+        Box::pin(by_parameters(Arc::clone(context))),
+        Box::pin(by_coverage(Arc::clone(context))),
+    ];
+    stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
+}
+
+/// An application whose spec changed, and all of its namespace: one of them may match the same pods.
+fn by_applications(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    let mut seen = Seen::default();
+    context.lookup.applications().changes().map(move |changed| {
+        let key = ObjectRef::from_obj(&*changed);
+        let applications = context.lookup.applications();
+        let Some(current) = applications.store().get(&key) else {
+            seen.forget(&key);
+            context.backoffs.reset(&changed.uid().unwrap_or_default());
+            return in_namespace(&context, &changed.namespace().unwrap_or_default(), |_| true);
+        };
+        let shape = (
+            current.uid(),
+            current.metadata.generation,
+            current.metadata.deletion_timestamp.is_some(),
+        );
+        match seen.is_new(key, shape) {
+            true => in_namespace(&context, &current.namespace().unwrap_or_default(), |_| true),
+            false => Vec::new(),
+        }
+    })
+}
+
+/// The applications that use a sidecar whose spec changed.
+fn by_sidecars(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    let mut seen = Seen::default();
+    context.lookup.sidecars().changes().map(move |changed| {
+        let key = ObjectRef::from_obj(&*changed);
+        let is_new = match context.lookup.sidecars().store().get(&key) {
+            Some(current) => seen.is_new(key, (current.uid(), current.metadata.generation)),
+            None => seen.forget(&key),
+        };
+        match is_new {
+            true => using(&context, &changed),
+            false => Vec::new(),
+        }
+    })
+}
+
+/// The applications that a pod with sidecars may concern. Most changes of a pod concern none.
+fn by_pods(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    let mut seen = Seen::default();
+    context.pods.changes().map(move |pod| {
+        let key = ObjectRef::from_obj(&*pod);
+        let is_new = match context.pods.store().get(&key) {
+            Some(current) => seen.is_new(key, shape(&current)),
+            None => seen.forget(&key),
+        };
+        match is_new {
+            true => in_namespace(
+                &context,
+                &pod.namespace().unwrap_or_default(),
+                |application| may_concern(application, &pod),
+            ),
+            false => Vec::new(),
+        }
+    })
+}
+
+/// The application whose documents somebody wrote, we ourselves included.
+fn by_documents(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    context.config_maps.changes().map(|changed| {
+        let application = changed.labels().get(APPLICATION_LABEL);
+        let request =
+            application.map(|name| request(&changed.namespace().unwrap_or_default(), name));
+        request.into_iter().collect()
+    })
+}
+
+/// The applications that use a sidecar with a ConfigMap that changed. Whose content is needed is
+/// read then; watching the content of all would keep it in memory.
+fn by_parameters(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    let api = Api::<PartialObjectMeta<ConfigMap>>::all(context.client.clone());
+    let others = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}!={MANAGER}"));
+    watcher(api, others)
+        .default_backoff()
+        .touched_objects()
+        .filter_map(|changed| {
+            std::future::ready(match changed {
+                Ok(changed) => Some(changed),
+                Err(error) => {
+                    tracing::warn!(%error, "ConfigMaps cannot be watched; trying again");
+                    None
+                }
+            })
+        })
+        .map(move |changed| {
+            let namespace = changed.namespace().unwrap_or_default();
+            let name = changed.name_any();
+            let mut sidecars = context.lookup.sidecars().in_namespace(&namespace);
+            sidecars.retain(|sidecar| config_map_names(sidecar).contains(name.as_str()));
+            let requests = sidecars.iter().flat_map(|sidecar| using(&context, sidecar));
+            requests.collect()
+        })
+}
+
+/// The applications of namespaces that are newly covered by the webhook, or no longer.
+fn by_coverage(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    let mut known = BTreeSet::new();
+    WatchStream::new(context.covered.clone()).map(move |covered| {
+        let changed: Vec<_> = known.symmetric_difference(&covered).cloned().collect();
+        known = covered;
+        let requests = changed
+            .iter()
+            .flat_map(|namespace| in_namespace(&context, namespace, |_| true));
+        requests.collect()
+    })
+}
+
+fn in_namespace(
+    context: &Context,
+    namespace: &str,
+    wanted: impl Fn(&IntegratedApp) -> bool,
+) -> Vec<Request> {
+    let applications = context.lookup.applications().in_namespace(namespace);
+    let wanted = applications.iter().filter(|found| wanted(found));
+    wanted.map(|found| ObjectRef::from_obj(&**found)).collect()
+}
+
+fn using(context: &Context, sidecar: &IntegrationSidecar) -> Vec<Request> {
+    let name = sidecar.name_any();
+    in_namespace(
+        context,
+        &sidecar.namespace().unwrap_or_default(),
+        |application| {
+            let mut sidecars = application.spec.sidecars.iter();
+            sidecars.any(|usage| usage.name == name)
+        },
+    )
+}
+
+fn request(namespace: &str, name: &str) -> Request {
+    ObjectRef::new(name).within(namespace)
+}
+
+/// What a decision about an application takes from a pod that has sidecars; the fields of its spec
+/// that count never change.
+fn shape(
+    pod: &Pod,
+) -> (
+    Option<String>,
+    bool,
+    Option<String>,
+    BTreeMap<String, String>,
+) {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
+    let ended = phase.filter(|phase| phase == "Succeeded" || phase == "Failed");
+    let mut told = pod.annotations().clone();
+    told.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
+    told.extend(pod.labels().clone());
+    (
+        pod.uid(),
+        pod.metadata.deletion_timestamp.is_some(),
+        ended,
+        told,
+    )
+}
+
+/// Whether an application may serve a pod or be refused for it. Workloads name what they create
+/// after themselves; where one does not, the next look at the application finds out.
+fn may_concern(application: &IntegratedApp, pod: &Pod) -> bool {
+    let carried = pod.labels().get(APPLICATION_LABEL);
+    let by_name = carried == Some(&application.name_any());
+    let workload = application.spec.workload_ref.as_ref();
+    let controller = Owners::controller(pod.owner_references());
+    by_name
+        || outrigger_plan::adopting(pod, &Owners::default(), [application]).is_some()
+        || workload
+            .zip(controller)
+            .is_some_and(|(workload, controller)| controller.name.starts_with(&workload.name))
+}
+
+/// The last shape of each object, to tell changes that count from others.
+struct Seen<K: Resource, S>(HashMap<ObjectRef<K>, S>)
+where
+    K::DynamicType: Hash + Eq;
+
+impl<K: Resource<DynamicType = ()>, S> Default for Seen<K, S> {
+    fn default() -> Self {
+        Seen(HashMap::new())
+    }
+}
+
+impl<K: Resource<DynamicType = ()>, S: PartialEq> Seen<K, S> {
+    fn is_new(&mut self, key: ObjectRef<K>, shape: S) -> bool {
+        match self.0.entry(key) {
+            Entry::Occupied(mut known) => {
+                let is_new = *known.get() != shape;
+                known.insert(shape);
+                is_new
+            }
+            Entry::Vacant(unknown) => {
+                unknown.insert(shape);
+                true
+            }
+        }
+    }
+
+    /// Whether there was something to forget.
+    fn forget(&mut self, key: &ObjectRef<K>) -> bool {
+        self.0.remove(key).is_some()
+    }
+}
