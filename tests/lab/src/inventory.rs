@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::cgroup::Cgroups;
 use crate::command::Tool;
@@ -48,6 +51,13 @@ impl Inventory {
         };
         inventory.traces = inventory.look()?;
         Ok(inventory)
+    }
+
+    /// Kills the processes that were there: also a shell on a node, which is in no group of the lab.
+    pub(crate) fn kill(&self) {
+        for process in &self.processes {
+            process.end(Signal::KILL, Duration::from_secs(5));
+        }
     }
 
     /// What was there, one line each.

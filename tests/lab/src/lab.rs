@@ -155,6 +155,7 @@ impl Lab {
                 Duration::from_secs(10),
             )?;
             cgroups.kill("")?;
+            inventory.kill();
             network::remove(&layout)?;
             cgroups.remove("")
         })?;

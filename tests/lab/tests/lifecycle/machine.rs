@@ -15,8 +15,6 @@ pub(crate) struct Snapshot(BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Snapshot {
     pub(crate) fn take() -> Self {
-        // A route that was learnt counts down.
-        let lasting = |line: &str| line.split(" expires ").next().unwrap().trim().to_owned();
         let lines = |text: String| text.lines().map(lasting).collect();
         Self(BTreeMap::from([
             ("link", lines(output("ip -oneline link show"))),
@@ -32,7 +30,6 @@ impl Snapshot {
             ("control group", control_groups()),
             ("file", files()),
             ("kernel setting", settings()),
-            ("shared memory", lines(read("/proc/sysvipc/shm"))),
         ]))
     }
 
@@ -108,6 +105,26 @@ pub(crate) fn processes_in(wanted: &BTreeSet<u64>) -> Vec<u32> {
         .collect()
 }
 
+/// The machine's shared memory that the processes use. It would outlive them if they were killed,
+/// and is not told from that of others once they are gone.
+pub(crate) fn shared_memory_of(processes: &BTreeSet<Process>) -> Vec<String> {
+    let made = |line: &&str| {
+        let maker = line
+            .split_whitespace()
+            .nth(4)
+            .and_then(|pid| pid.parse::<u32>().ok());
+        processes.iter().any(|(pid, _)| maker == Some(*pid))
+    };
+    let segments = read("/proc/sysvipc/shm");
+    let mut found: Vec<_> = segments.lines().filter(made).map(str::to_owned).collect();
+    for (pid, _) in processes {
+        let maps = read(&format!("/proc/{pid}/maps"));
+        let files = maps.lines().filter(|line| line.contains("/dev/shm/"));
+        found.extend(files.map(str::to_owned));
+    }
+    found
+}
+
 /// Whether it is the same process that still runs.
 pub(crate) fn runs((pid, started): Process) -> bool {
     start_time(pid) == Some(started)
@@ -133,14 +150,27 @@ fn namespaces(pid: u32) -> Vec<u64> {
         .collect()
 }
 
-/// The mounts of every mount namespace, without the numbers that the kernel gives them.
+/// A line without what changes by itself: the times that leased addresses and learnt routes have
+/// left.
+fn lasting(line: &str) -> String {
+    let lasting = line.split(" expires ").next().unwrap();
+    let lasting = lasting.split("valid_lft").next().unwrap();
+    lasting.trim_end_matches(['\\', ' ']).trim().to_owned()
+}
+
+/// The mounts of every mount namespace: point, kind and source.
 fn mounts() -> BTreeSet<String> {
-    let without_numbers = |line: &str| line.split(' ').skip(3).collect::<Vec<_>>().join(" ");
+    let told = |line: &str| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let kind: Vec<_> = kind.split(' ').take(2).collect();
+        Some(format!("{} {}", mount.split(' ').nth(4)?, kind.join(" ")))
+    };
     pids()
         .flat_map(|pid| {
             let text = read(&format!("/proc/{pid}/mountinfo"));
-            text.lines().map(without_numbers).collect::<Vec<_>>()
+            text.lines().filter_map(told).collect::<Vec<_>>()
         })
+        // buildah's, of images in the making.
         .filter(|line| !line.contains("/var/lib/containers/"))
         .collect()
 }
@@ -163,9 +193,8 @@ fn control_groups() -> BTreeSet<String> {
 /// What there is in the directories where a node's programs would leave traces on a machine that
 /// is not the lab's.
 fn files() -> BTreeSet<String> {
-    const DIRECTORIES: [&str; 12] = [
+    const DIRECTORIES: [&str; 11] = [
         "/",
-        "/dev/shm",
         "/etc",
         "/etc/cni/net.d",
         "/etc/kubernetes",

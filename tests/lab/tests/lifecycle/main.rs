@@ -150,6 +150,7 @@ fn down_leaves_nothing() {
     subject::install();
     let processes = machine::processes_of("");
     let namespaces = machine::namespaces_of(&processes);
+    assert_eq!(machine::shared_memory_of(&processes), Vec::<String>::new());
     // What is to be gone is there, and is seen.
     assert!(processes.len() > subject::components().len());
     assert!(namespaces.len() > 3 * subject::NODES.len());
@@ -165,8 +166,14 @@ fn down_leaves_nothing() {
         .args(["--mount", "sleep", "infinity"])
         .spawn()
         .unwrap();
+    // Someone is still logged in on a node.
+    let mut session = Command::new(subject::LAB)
+        .args(["node", "node-1", "sleep", "infinity"])
+        .spawn()
+        .unwrap();
 
     subject::down();
+    session.wait().unwrap();
     let after = Snapshot::take();
     bystander.kill().unwrap();
     bystander.wait().unwrap();
