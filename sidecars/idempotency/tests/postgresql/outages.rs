@@ -180,7 +180,7 @@ async fn compare(database: &Database, told: Vec<Told>) {
 }
 
 async fn a_full_disk_is_told_and_used_again_when_there_is_space() {
-    let server = Arc::new(Server::with_small_disk(24 << 20));
+    let server = Arc::new(Server::with_small_disk(16 << 20));
     let postgres = server.connect("postgres").await;
     let tablespace = format!(
         "CREATE TABLESPACE small LOCATION '{}'",
@@ -188,11 +188,11 @@ async fn a_full_disk_is_told_and_used_again_when_there_is_space() {
     );
     postgres.batch_execute(&tablespace).await.unwrap();
     let database = Database::create_with(server, "TABLESPACE small").await;
-    // Space to be given back later: 4 MiB that do not compress.
+    // Space to be given back later: 2 MiB that do not compress.
     database
         .execute(
             "CREATE TABLE ballast AS SELECT gen_random_uuid() AS a, gen_random_uuid() AS b
-            FROM generate_series(1, 60000)",
+            FROM generate_series(1, 30000)",
         )
         .await;
     let configuration = Configuration::new(&database);
