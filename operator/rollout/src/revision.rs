@@ -109,11 +109,11 @@ impl KnownRevision {
 }
 
 /// The names of revisions that are kept no longer: the oldest beyond the limit that nothing uses.
-pub(crate) fn outlived<'a>(
-    known: &'a BTreeMap<String, KnownRevision>,
+pub(crate) fn outlived(
+    known: &BTreeMap<String, KnownRevision>,
     is_used: impl Fn(&str) -> bool,
     limit: usize,
-) -> Vec<&'a str> {
+) -> Vec<&str> {
     let mut unused: Vec<_> = known
         .values()
         .filter(|revision| !is_used(&revision.name))

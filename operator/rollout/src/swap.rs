@@ -121,17 +121,28 @@ impl Swap<'_> {
         slot.container(self.goal.sidecar)
     }
 
-    fn wait(&self, reason: &'static str, what: &str, ask: bool, again: SignedDuration) -> Step {
-        Step::Wait(Waiting {
+    fn waiting(
+        &self,
+        reason: &'static str,
+        what: &str,
+        ask: bool,
+        again: SignedDuration,
+    ) -> Waiting {
+        Waiting {
             reason,
             message: format!("pod {}: {what}", self.pod.name),
             ask,
             again,
-        })
+        }
     }
 
-    fn ask(&self) -> Step {
-        self.wait(reason::SWAPPING, "its slots are being asked", true, SOON)
+    fn wait(&self, reason: &'static str, what: &str, ask: bool, again: SignedDuration) -> Step {
+        Step::Wait(self.waiting(reason, what, ask, again))
+    }
+
+    /// While slots have not answered that are about to.
+    fn ask(&self) -> Waiting {
+        self.waiting(reason::SWAPPING, "its slots are being asked", true, SOON)
     }
 
     /// While an image patch is not finished: nothing but another image, if this one cannot start.
@@ -179,7 +190,7 @@ impl Swap<'_> {
             return Some(failed);
         }
         let Some(answers) = self.answers else {
-            return Some(self.ask());
+            return Some(Step::Wait(self.ask()));
         };
         let serves = |slot| {
             self.report(slot)
@@ -235,7 +246,7 @@ impl Swap<'_> {
             return Some(failed);
         }
         if self.answers.is_none() {
-            return Some(self.ask());
+            return Some(Step::Wait(self.ask()));
         }
         let left = self.goal.soak - self.elapsed();
         if left.is_positive() {
@@ -290,7 +301,7 @@ impl Swap<'_> {
         }
         let serving = match self.who_serves() {
             Ok(slot) => slot,
-            Err(wait) => return wait,
+            Err(waiting) => return Step::Wait(waiting),
         };
         self.replace(serving.peer(), Phase::PatchStandby)
     }
@@ -302,7 +313,7 @@ impl Swap<'_> {
         }
         let serving = match self.who_serves() {
             Ok(slot) => slot,
-            Err(wait) => return wait,
+            Err(waiting) => return Step::Wait(waiting),
         };
         if serving == old {
             return self.bring_in(old.peer());
@@ -330,7 +341,7 @@ impl Swap<'_> {
             return self.phase(Phase::Warm);
         }
         let Some(answers) = self.answers else {
-            return self.ask();
+            return Step::Wait(self.ask());
         };
         let Answer::Report(report) = answers.of(new) else {
             let what = format!("slot {new} does not answer yet");
@@ -345,7 +356,7 @@ impl Swap<'_> {
     }
 
     /// The slot that serves: as the slots say, or when they are silent for long, as ordered.
-    fn who_serves(&self) -> Result<Slot, Step> {
+    fn who_serves(&self) -> Result<Slot, Waiting> {
         let Some(answers) = self.answers else {
             return Err(self.ask());
         };
@@ -358,7 +369,7 @@ impl Swap<'_> {
         };
         match Slot::BOTH.into_iter().all(heard) {
             true => Ok(self.active()),
-            false => Err(self.wait(reason::SWAPPING, "its slots do not answer yet", true, SOON)),
+            false => Err(self.ask()),
         }
     }
 
