@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::thread::{CpuSet, sched_getaffinity};
+
 use crate::command::Tool;
 use crate::error::{FileContext, Result};
 use crate::mounts;
@@ -77,6 +79,18 @@ pub(crate) fn exists(file: &Path) -> Result<bool> {
 /// Makes the empty file that a namespace is mounted on.
 pub(crate) fn touch(file: &Path) -> Result<()> {
     fs::File::create(file).at("create", file).map(drop)
+}
+
+/// The processors that this program may use: where a mount namespace is to be made in turn.
+///
+/// A file can hold a mount namespace only if its number is higher than that of the caller's own,
+/// and Linux 6.18 counts on each processor for itself. So it may fail on one processor and not on
+/// another, unless the caller is in the machine's first namespace, as it is outside of containers.
+pub(crate) fn processors() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(None).at("read", Path::new("/proc/self/status"))?;
+    Ok((0..CpuSet::MAX_CPU)
+        .filter(|&processor| set.is_set(processor))
+        .collect())
 }
 
 /// Makes a network namespace held by `file`, with its loopback device up.

@@ -188,8 +188,7 @@ fn ensure_machine(
     cgroups: &Cgroups,
 ) -> Result<()> {
     let namespaces = node.namespaces(layout);
-    let (Some(net), Some(mount), Some(uts)) = (&namespaces.net, &namespaces.mount, &namespaces.uts)
-    else {
+    let (Some(mount), Some(uts)) = (&namespaces.mount, &namespaces.uts) else {
         return Ok(());
     };
     // Names the namespace that the setup ended well in, and what was mounted there.
@@ -205,12 +204,44 @@ fn ensure_machine(
         return Ok(());
     }
     cgroups.kill(&node.name)?;
-    for file in [mount, uts] {
-        namespace::remove(file)?;
-        namespace::touch(file)?;
-    }
+    let make = |processor: Option<usize>| {
+        for file in [mount, uts] {
+            namespace::remove(file)?;
+            namespace::touch(file)?;
+        }
+        make_machine(layout, settings, node, processor)
+    };
+    make(None).or_else(|error| {
+        let mut processors = namespace::processors()?.into_iter();
+        processors
+            .any(|processor| make(Some(processor)).is_ok())
+            .then_some(())
+            .ok_or(error)
+    })?;
+    write_file(&mark, whole()?)
+}
+
+/// Makes a node's mount and host-name namespaces, on one of the processors if it is given.
+fn make_machine(
+    layout: &Layout,
+    settings: &Settings,
+    node: &NodeSpec,
+    processor: Option<usize>,
+) -> Result<()> {
+    let Namespaces {
+        net,
+        mount: Some(mount),
+        uts: Some(uts),
+    } = node.namespaces(layout)
+    else {
+        return Ok(());
+    };
     let root = layout.node_root(&node.name);
-    Tool::new("unshare")
+    let unshare = processor.map_or_else(
+        || Tool::new("unshare"),
+        |processor| Tool::line(&format!("taskset --cpu-list {processor} unshare")),
+    );
+    unshare
         .args([
             format!("--mount={}", mount.display()),
             format!("--uts={}", uts.display()),
@@ -228,11 +259,11 @@ fn ensure_machine(
         .arg(&settings.kube)
         .arg(&node.name)
         .inside(&Namespaces {
-            net: Some(net.clone()),
+            net,
             ..Namespaces::default()
         })
         .run()?;
-    write_file(&mark, whole()?)
+    Ok(())
 }
 
 fn ctr(layout: &Layout, node: &NodeSpec) -> Tool {
