@@ -93,6 +93,11 @@ impl EssentialTasks {
         }
         Ok(())
     }
+
+    /// Cuts off the tasks that still run, each at its next pause.
+    pub async fn abort(&mut self) {
+        self.tasks.shutdown().await;
+    }
 }
 
 /// What a task said when it panicked.

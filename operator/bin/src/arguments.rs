@@ -1,0 +1,154 @@
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use outrigger_injection::Settings;
+use outrigger_runtime::LogFormat;
+use outrigger_webhook::{ConfigurationSettings, FailurePolicy};
+
+/// Gives pods their integration sidecars, and replaces a sidecar's image without a restart.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger-operator", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a replica of the operator.
+    Run(RunArguments),
+    /// Say whether the cluster has what the operator needs, and what to do if not.
+    Check(CheckArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Name of the webhook's Service in that namespace.
+    #[arg(long, default_value = "outrigger")]
+    pub(crate) webhook_service: String,
+    /// What happens to new pods of applications while no replica answers.
+    #[arg(long, value_enum, default_value_t = Policy::Fail, ignore_case = true)]
+    pub(crate) failure_policy: Policy,
+    /// User ID that slots run as.
+    #[arg(long, default_value_t = Settings::default().slot_user, value_parser = id())]
+    pub(crate) slot_user: i64,
+    /// Group ID that slots run as.
+    #[arg(long, default_value_t = Settings::default().slot_group, value_parser = id())]
+    pub(crate) slot_group: i64,
+    /// How log lines look: json or text. RUST_LOG says which are written.
+    #[arg(long, default_value_t = LogFormat::Json)]
+    pub(crate) log_format: LogFormat,
+    /// Name of this replica's pod.
+    #[arg(long, env = "POD_NAME")]
+    pub(crate) pod_name: String,
+    /// Port of the admission webhook.
+    #[arg(long, default_value_t = 8443)]
+    pub(crate) webhook_port: u16,
+    /// Port of /livez, /readyz and /metrics.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) http_port: u16,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Where the operator is installed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Place {
+    /// Namespace that the operator runs in.
+    #[arg(long, default_value = "outrigger-system")]
+    pub(crate) namespace: String,
+    /// ClusterRole of the operator, which owns the webhook configuration.
+    #[arg(long, default_value = "outrigger")]
+    pub(crate) cluster_role: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Policy {
+    /// They are refused.
+    Fail,
+    /// They run without sidecars.
+    Ignore,
+}
+
+/// Never the superuser.
+fn id() -> clap::builder::RangedI64ValueParser<i64> {
+    clap::value_parser!(i64).range(1..=4_294_967_294)
+}
+
+impl RunArguments {
+    pub(crate) fn slots(&self) -> Settings {
+        Settings {
+            slot_user: self.slot_user,
+            slot_group: self.slot_group,
+        }
+    }
+
+    pub(crate) fn configuration(&self) -> ConfigurationSettings {
+        ConfigurationSettings {
+            namespace: self.place.namespace.clone(),
+            service: self.webhook_service.clone(),
+            cluster_role: self.place.cluster_role.clone(),
+            failure_policy: match self.failure_policy {
+                Policy::Fail => FailurePolicy::Fail,
+                Policy::Ignore => FailurePolicy::Ignore,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<RunArguments, clap::Error> {
+        let all = ["outrigger-operator", "run", "--pod-name=outrigger-0"];
+        let parsed = Arguments::try_parse_from(all.iter().chain(arguments))?;
+        match parsed.command {
+            Command::Run(arguments) => Ok(arguments),
+            Command::Check(_) => panic!("check"),
+        }
+    }
+
+    /// The container's arguments in the manifest that the chart renders.
+    #[test]
+    fn the_arguments_of_the_manifests_are_taken() {
+        let manifest = include_str!("../../../config/operator/deployment.yaml");
+        let value: serde_json::Value = serde_saphyr::from_str(manifest).unwrap();
+        let container = &value["spec"]["template"]["spec"]["containers"][0];
+        let arguments: Vec<&str> = container["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|argument| argument.as_str().unwrap())
+            .collect();
+        assert_eq!(arguments[0], "run");
+        let arguments = run(&arguments[1..]).unwrap();
+        assert_eq!(arguments.slots(), Settings::default());
+        assert_eq!(arguments.place.namespace, "outrigger-system");
+        assert_eq!(arguments.webhook_service, "outrigger");
+        let port = |index: usize| container["ports"][index]["containerPort"].as_u64();
+        assert_eq!(port(0), Some(arguments.webhook_port.into()));
+        assert_eq!(port(1), Some(arguments.http_port.into()));
+        assert_eq!(container["env"][1]["name"], "POD_NAME");
+    }
+
+    #[test]
+    fn slots_never_run_as_the_superuser() {
+        let error = run(&["--slot-user=0"]).unwrap_err().to_string();
+        assert!(error.contains("0 is not in 1..=4294967294"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_what_is_allowed() {
+        let error = run(&["--failure-policy=Maybe"]).unwrap_err().to_string();
+        assert!(error.contains("[possible values: fail, ignore]"), "{error}");
+        let error = run(&["--log-format=xml"]).unwrap_err().to_string();
+        assert!(error.contains("allowed are json and text"), "{error}");
+    }
+}
