@@ -51,6 +51,8 @@ pub mod reason {
     pub const HANDOVER_FAILED: &str = "HandoverFailed";
     /// The new image failed while it served; the old one serves again.
     pub const REVISION_FAILED: &str = "RevisionFailed";
+    /// A slot refuses its configuration, and goes on with the last good one.
+    pub const CONFIGURATION_REFUSED: &str = "ConfigurationRefused";
     /// Pods of a Job that restarts its containers keep their image.
     pub const JOB_COUNTS_RESTARTS: &str = "JobCountsRestarts";
     /// A call to the API server failed; it is repeated.

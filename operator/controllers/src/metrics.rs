@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::sidecar::SwapMetrics;
+
 /// One of the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Controller {
@@ -36,6 +38,7 @@ struct Of {
 pub struct Metrics {
     reconciliations: Family<Reconciliation, Counter>,
     duration: Family<Of, Histogram>,
+    pub(crate) swaps: SwapMetrics,
 }
 
 impl Metrics {
@@ -46,6 +49,7 @@ impl Metrics {
             duration: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.001, 4.0, 8))
             }),
+            swaps: SwapMetrics::register(registry),
         };
         registry.register(
             "outrigger_reconciliations",

@@ -6,7 +6,7 @@ pub struct Summary {
     /// Whether it does what its spec asks for.
     pub state: State,
     /// The reason, one of `outrigger_api::conditions::reason`.
-    pub reason: String,
+    pub reason: &'static str,
     /// What is so, and where.
     pub message: String,
 }
@@ -23,10 +23,10 @@ pub enum State {
 }
 
 impl Summary {
-    pub(crate) fn new(state: State, reason: &str, message: impl Into<String>) -> Summary {
+    pub(crate) fn new(state: State, reason: &'static str, message: impl Into<String>) -> Summary {
         Summary {
             state,
-            reason: reason.to_owned(),
+            reason,
             message: message.into(),
         }
     }

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use outrigger_api::conditions::reason;
 use outrigger_api::{IntegrationSidecar, Revision};
 use outrigger_plan::slot_image;
 use serde_json::json;
@@ -35,7 +36,7 @@ pub struct KnownRevision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The reason of the condition that reports it.
-    pub reason: String,
+    pub reason: &'static str,
     /// What happened, where.
     pub message: String,
 }
@@ -47,9 +48,12 @@ impl Failure {
     }
 
     fn parse(text: &str) -> Failure {
-        let (reason, message) = text.split_once(": ").unwrap_or(("RevisionFailed", text));
+        let (found, message) = text.split_once(": ").unwrap_or(("", text));
         Failure {
-            reason: reason.to_owned(),
+            reason: match found {
+                reason::HANDOVER_FAILED => reason::HANDOVER_FAILED,
+                _ => reason::REVISION_FAILED,
+            },
             message: message.to_owned(),
         }
     }
@@ -136,7 +140,7 @@ mod tests {
             image: "sidecar:1".into(),
             digest: Some("sha256:00".into()),
             failed: Some(Failure {
-                reason: "RevisionFailed".into(),
+                reason: reason::REVISION_FAILED,
                 message: "pod web-1: it crashed".into(),
             }),
             number,

@@ -87,7 +87,7 @@ impl Rollout<'_> {
                 self.survey.update.name,
                 self.survey.update.image,
             );
-            return Summary::new(State::Stalled, &failure.reason, message);
+            return Summary::new(State::Stalled, failure.reason, message);
         }
         if let Some(refused) = &self.refused {
             let untouched = match self

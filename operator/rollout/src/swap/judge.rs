@@ -19,9 +19,9 @@ impl Swap<'_> {
         self.goal.on_trial && self.has(slot)
     }
 
-    pub(super) fn failed(&self, reason: &str, what: &str) -> Step {
+    pub(super) fn failed(&self, reason: &'static str, what: &str) -> Step {
         Step::Failed(Failure {
-            reason: reason.to_owned(),
+            reason,
             message: format!("pod {}: {what}", self.pod.name),
         })
     }

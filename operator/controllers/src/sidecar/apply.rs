@@ -1,0 +1,301 @@
+use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use outrigger_api::FIELD_MANAGER;
+use outrigger_injection::{Refusal, Trial, application, preflight_pod};
+use outrigger_lookup::LookupError;
+use outrigger_rollout::{Action, Application, DIGEST_ANNOTATION, FAILED_ANNOTATION, KnownRevision};
+use serde_json::{Value, json};
+
+use super::read::Found;
+use super::story::{ending, story};
+use super::watched::Watched;
+use crate::context::{MANAGED_BY_LABEL, MANAGER};
+use crate::events::Story;
+
+/// Orders written at once: a new configuration is one for each pod.
+const AT_ONCE: usize = 8;
+
+/// An action could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    #[error("{what} cannot be {action}: {error}")]
+    Call {
+        what: String,
+        action: &'static str,
+        error: kube::Error,
+    },
+    #[error(transparent)]
+    Rules(#[from] LookupError),
+    #[error("the image cannot be tried: {0}")]
+    Refused(#[from] Refusal),
+}
+
+/// What became of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Applied {
+    Done,
+    /// What it rests on has changed since it was read: the next look sees more.
+    Overtaken,
+}
+
+/// Carries the actions out, in their order. Whether all of them were still right.
+pub(super) async fn apply(
+    watched: &Watched,
+    found: &Found,
+    applications: &[Application],
+    actions: &[Action],
+) -> Result<bool, ApplyError> {
+    let work = Work {
+        watched,
+        found,
+        applications,
+        namespace: found.sidecar.namespace().unwrap_or_default(),
+    };
+    let is_order = |action: &&Action| matches!(action, Action::Patch(_));
+    let mut all = true;
+    // An order may rest on a mark, and no order on another.
+    for action in actions.iter().filter(|action| !is_order(action)) {
+        all &= work.finish(action).await?;
+    }
+    let orders = actions.iter().filter(is_order);
+    let orders: Vec<_> = orders.map(|order| work.finish(order).boxed()).collect();
+    let mut orders = stream::iter(orders).buffer_unordered(AT_ONCE);
+    while let Some(applied) = orders.next().await {
+        all &= applied?;
+    }
+    Ok(all)
+}
+
+struct Work<'a> {
+    watched: &'a Watched,
+    found: &'a Found,
+    applications: &'a [Application],
+    namespace: String,
+}
+
+impl Work<'_> {
+    /// Carries an action out and tells of it; whether it was still right.
+    async fn finish(&self, action: &Action) -> Result<bool, ApplyError> {
+        let applied = self.carry_out(action).await?;
+        if applied == Applied::Done {
+            self.tell(action).await;
+        }
+        Ok(applied == Applied::Done)
+    }
+
+    async fn carry_out(&self, action: &Action) -> Result<Applied, ApplyError> {
+        match action {
+            Action::KeepRevision(revision) => self.keep(revision).await,
+            Action::Renumber { revision, number } => {
+                self.mark(revision, json!({"revision": number})).await
+            }
+            Action::RecordDigest { revision, digest } => {
+                self.annotate(revision, DIGEST_ANNOTATION, digest).await
+            }
+            Action::FailRevision { revision, failure } => {
+                let text = failure.to_annotation();
+                self.annotate(revision, FAILED_ANNOTATION, &text).await
+            }
+            Action::RemoveRevision(name) => {
+                let deleted = self
+                    .revisions()
+                    .delete(name, &DeleteParams::default())
+                    .await;
+                outcome(deleted, || {
+                    (format!("ControllerRevision {name}"), "deleted")
+                })
+            }
+            Action::Try {
+                application,
+                node,
+                image,
+                revision,
+            } => {
+                self.begin_trial(application, node.as_deref(), image, revision)
+                    .await
+            }
+            Action::EndTrial(name) => {
+                let deleted = self.pods().delete(name, &DeleteParams::default()).await;
+                outcome(deleted, || (format!("preflight pod {name}"), "deleted"))
+            }
+            Action::Patch(change) => {
+                let patch = Patch::<()>::Json(change.patch.clone());
+                let patched = self.pods().patch(&change.pod, &parameters(), &patch).await;
+                outcome(patched, || (format!("pod {}", change.pod), "patched"))
+            }
+        }
+    }
+
+    async fn keep(&self, revision: &KnownRevision) -> Result<Applied, ApplyError> {
+        let mut object = revision.to_object(&self.found.sidecar);
+        object
+            .labels_mut()
+            .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+        let created = self.revisions().create(&creation(), &object).await;
+        outcome(created, || {
+            (format!("ControllerRevision {}", revision.name), "created")
+        })
+    }
+
+    async fn annotate(
+        &self,
+        revision: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<Applied, ApplyError> {
+        let annotations = json!({"metadata": {"annotations": {key: value}}});
+        self.mark(revision, annotations).await
+    }
+
+    async fn mark(&self, revision: &str, change: Value) -> Result<Applied, ApplyError> {
+        let parameters = parameters();
+        let patched = self
+            .revisions()
+            .patch(revision, &parameters, &Patch::Merge(change))
+            .await;
+        outcome(patched, || {
+            (format!("ControllerRevision {revision}"), "patched")
+        })
+    }
+
+    async fn begin_trial(
+        &self,
+        name: &str,
+        node: Option<&str>,
+        image: &str,
+        revision: &str,
+    ) -> Result<Applied, ApplyError> {
+        let mut applications = self.applications.iter();
+        let application = applications.find(|application| application.name == name);
+        let Some((plan, sidecar)) = application.and_then(Application::plans) else {
+            return Ok(Applied::Overtaken);
+        };
+        let rules = self
+            .watched
+            .context
+            .lookup
+            .namespace_rules(&self.namespace)
+            .await?;
+        let trial = Trial {
+            image,
+            revision,
+            node,
+            like: self.like(name, node),
+        };
+        let settings = &self.watched.context.settings;
+        let mut pod = preflight_pod(plan, sidecar, &trial, settings, &rules)?;
+        pod.labels_mut()
+            .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+        pod.owner_references_mut()
+            .extend(self.found.sidecar.controller_owner_ref(&()));
+        let created = self.pods().create(&creation(), &pod).await;
+        outcome(created, || {
+            (format!("preflight pod {}", pod.name_any()), "created")
+        })
+    }
+
+    /// A pod of the application, on the node if there is one.
+    fn like(&self, name: &str, node: Option<&str>) -> Option<&Pod> {
+        let pods = self.found.pods.iter().map(AsRef::as_ref);
+        let mut pods = pods.filter(|pod| application(pod) == Some(name));
+        pods.find(|pod| {
+            let spec = pod.spec.as_ref();
+            node.is_none() || spec.and_then(|spec| spec.node_name.as_deref()) == node
+        })
+    }
+
+    async fn tell(&self, action: &Action) {
+        let sidecar = &self.found.sidecar;
+        let metrics = &self.watched.context.metrics.swaps;
+        let current = sidecar
+            .status
+            .as_ref()
+            .and_then(|status| status.current_revision.as_ref())
+            .map(|revision| revision.name.as_str());
+        if let Some(ended) = ending(action, current) {
+            metrics.ended(ended);
+        }
+        let mut about = None;
+        if let Action::Patch(change) = action {
+            metrics.written(change);
+            let mut pods = self.found.pods.iter();
+            about = pods.find(|pod| pod.uid().as_deref() == Some(change.uid.as_str()));
+        }
+        let about = about.map(|pod| pod.object_ref(&()));
+        let Some(told) = story(action, &sidecar.name_any(), about.clone()) else {
+            return;
+        };
+        tracing::info!(
+            namespace = self.namespace,
+            name = sidecar.name_any(),
+            reason = told.reason,
+            message = told.note,
+            "IntegrationSidecar"
+        );
+        let events = &self.watched.context.events;
+        let regarding = sidecar.object_ref(&());
+        let of_the_pod = Story {
+            related: Some(regarding.clone()),
+            ..told.clone()
+        };
+        let pod = async {
+            if let Some(pod) = &about {
+                events.publish(pod, &of_the_pod).await;
+            }
+        };
+        tokio::join!(events.publish(&regarding, &told), pod);
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.watched.context.client.clone(), &self.namespace)
+    }
+
+    fn revisions(&self) -> Api<ControllerRevision> {
+        Api::namespaced(self.watched.context.client.clone(), &self.namespace)
+    }
+}
+
+fn parameters() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+fn creation() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// An object that is there already, is gone, or is not as it was, is no failure.
+fn outcome<T>(
+    result: Result<T, kube::Error>,
+    what: impl FnOnce() -> (String, &'static str),
+) -> Result<Applied, ApplyError> {
+    match result {
+        Ok(_) => Ok(Applied::Done),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) || is_stale(&status) => {
+            Ok(Applied::Overtaken)
+        }
+        Err(error) => {
+            let (what, action) = what();
+            Err(ApplyError::Call {
+                what,
+                action,
+                error,
+            })
+        }
+    }
+}
+
+/// Whether the test of a JSON patch failed. The API server says no more than that it rejects such a
+/// patch; what it says of an object that is invalid or that a policy denies is longer.
+fn is_stale(status: &kube::core::Status) -> bool {
+    let message = &status.message;
+    status.code == 422 && !message.contains("is invalid") && !message.contains("denied")
+}

@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::ListParams;
+use kube::{Api, Resource, ResourceExt};
+use outrigger_api::{IntegratedApp, IntegrationSidecar};
+use outrigger_control::layout;
+use outrigger_injection::orders;
+use outrigger_lookup::LookupError;
+use outrigger_plan::{Referenced, revision_name};
+
+use super::watched::Watched;
+
+/// Everything that a decision about a sidecar rests on, but for what its slots say.
+pub(super) struct Found {
+    pub(super) sidecar: Arc<IntegrationSidecar>,
+    /// The applications that use it, with what they refer to.
+    pub(super) applications: Vec<FoundApplication>,
+    /// The pods that carry it.
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) revisions: Vec<ControllerRevision>,
+    pub(super) trials: Vec<Arc<Pod>>,
+    pub(super) budgets: Vec<PodDisruptionBudget>,
+}
+
+/// An application that uses the sidecar.
+pub(super) struct FoundApplication {
+    pub(super) application: Arc<IntegratedApp>,
+    pub(super) referenced: Referenced,
+    /// The ConfigMap with the documents of the sidecar.
+    pub(super) documents: Option<Arc<ConfigMap>>,
+}
+
+pub(super) async fn read(
+    sidecar: &Arc<IntegrationSidecar>,
+    watched: &Watched,
+) -> Result<Found, LookupError> {
+    let namespace = sidecar.namespace().unwrap_or_default();
+    let name = sidecar.name_any();
+    let context = &watched.context;
+
+    let mut applications = context.lookup.applications().in_namespace(&namespace);
+    applications.retain(|application| {
+        let mut used = application.spec.sidecars.iter();
+        application.metadata.deletion_timestamp.is_none() && used.any(|usage| usage.name == name)
+    });
+    applications.sort_by_key(|application| application.name_any());
+    let applications = applications.into_iter().map(|application| async {
+        let referenced = context.lookup.referenced(&application).await?;
+        let documents = layout::config_map_name(&application.name_any(), &name);
+        Ok::<_, LookupError>(FoundApplication {
+            documents: context.config_maps.get(&namespace, &documents),
+            application,
+            referenced,
+        })
+    });
+    let applications = try_join_all(applications).await?;
+
+    let annotation = layout::order_annotation(&name);
+    let mut pods = context.pods.in_namespace(&namespace);
+    pods.retain(|pod| pod.annotations().contains_key(&annotation));
+    let budgets = match is_behind(&pods, sidecar) {
+        true => budgets(watched, &namespace).await?,
+        false => Vec::new(),
+    };
+    let revisions = owned(watched.revisions.in_namespace(&namespace), sidecar);
+    Ok(Found {
+        sidecar: Arc::clone(sidecar),
+        applications,
+        pods,
+        revisions: revisions.into_iter().map(Arc::unwrap_or_clone).collect(),
+        trials: owned(watched.trials.in_namespace(&namespace), sidecar),
+        budgets,
+    })
+}
+
+/// Whether a pod may be about to be swapped; only then do budgets count, and they are not watched.
+fn is_behind(pods: &[Arc<Pod>], sidecar: &IntegrationSidecar) -> bool {
+    let name = sidecar.name_any();
+    let newest = revision_name(&name, &sidecar.spec.image);
+    pods.iter().any(|pod| match orders(pod).remove(&name) {
+        Some(Ok(order)) => order.revision.a != newest && order.revision.b != newest,
+        _ => false,
+    })
+}
+
+async fn budgets(
+    watched: &Watched,
+    namespace: &str,
+) -> Result<Vec<PodDisruptionBudget>, LookupError> {
+    let api = Api::<PodDisruptionBudget>::namespaced(watched.context.client.clone(), namespace);
+    match api.list(&ListParams::default()).await {
+        Ok(found) => Ok(found.items),
+        Err(error) => Err(LookupError {
+            what: format!("PodDisruptionBudgets of namespace {namespace}"),
+            error,
+        }),
+    }
+}
+
+/// What a sidecar owns; not what one of the same name owned before.
+fn owned<K: Resource<DynamicType = ()>>(
+    mut found: Vec<Arc<K>>,
+    sidecar: &IntegrationSidecar,
+) -> Vec<Arc<K>> {
+    found.retain(|object| {
+        let mut owners = object.owner_references().iter();
+        owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
+    });
+    found.sort_by_key(|object| object.name_any());
+    found
+}

@@ -1,0 +1,182 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use outrigger_api::IntegrationSidecar;
+use outrigger_api::conditions::reason;
+use outrigger_lookup::LookupError;
+use outrigger_rollout::{Decision, carriers};
+use tokio::time::Instant;
+
+use super::apply::{self, ApplyError};
+use super::read::{self, Found};
+use super::watched::{Watched, key};
+use super::{decide, report, validate};
+use crate::metrics::{Controller, Outcome};
+use crate::status::{Progress, Summary};
+
+/// Pause between two looks at slots that take over a configuration.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Pause before a second look at what somebody else changed in the meantime.
+const OVERTAKEN: Duration = Duration::from_millis(100);
+/// What no event tells is found so late.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+
+/// A sidecar could not be brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Read(#[from] LookupError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("status cannot be written: {0}")]
+    Report(kube::Error),
+}
+
+impl Failure {
+    /// What is to be said of a failure that does not pass by itself.
+    fn summary(&self) -> Option<Summary> {
+        let error = match self {
+            Failure::Apply(ApplyError::Refused(_)) => {
+                return Some(Summary {
+                    progress: Progress::Stalled,
+                    reason: reason::PREFLIGHT_FAILED,
+                    message: format!("{self}; no application pod was touched"),
+                });
+            }
+            Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
+            Failure::Apply(ApplyError::Call { error, .. }) | Failure::Report(error) => error,
+        };
+        let lasts = match error {
+            kube::Error::Api(status) => matches!(status.code, 400 | 401 | 403 | 413 | 422),
+            _ => false,
+        };
+        lasts.then(|| Summary {
+            progress: Progress::Reconciling,
+            reason: reason::API_ERROR,
+            message: format!("{self}; it is tried again"),
+        })
+    }
+}
+
+/// Reads, validates, decides, applies and reports.
+pub(super) async fn reconcile(
+    sidecar: Arc<IntegrationSidecar>,
+    watched: Arc<Watched>,
+) -> Result<Action, Failure> {
+    let started = Instant::now();
+    let result = steps(&sidecar, &watched).await;
+    let outcome = match &result {
+        Ok(_) => Outcome::Succeeded,
+        Err(_) => Outcome::Failed,
+    };
+    let context = &watched.context;
+    context
+        .metrics
+        .count(Controller::Sidecar, outcome, started.elapsed());
+    if result.is_ok() {
+        context.backoffs.reset(&uid(&sidecar));
+    }
+    result
+}
+
+async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<Action, Failure> {
+    if sidecar.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let found = match read::read(sidecar, watched).await {
+        Ok(found) => found,
+        Err(error) => return interrupted(sidecar, watched, error.into()).await,
+    };
+    let applications = validate::validate(&found);
+    let decision = decide::decided(&found, &applications, &watched.slots, Timestamp::now).await;
+    let applied = apply::apply(watched, &found, &applications, &decision.actions).await;
+    let current = match applied {
+        Ok(current) => current,
+        Err(error) => return interrupted(sidecar, watched, error.into()).await,
+    };
+    // A swap does not wait for slots at rest.
+    let busy = !decision.ask.is_empty() || !decision.actions.is_empty();
+    let settled = !busy && settle(&found, watched).await;
+    let summary = report::summary(&decision, &watched.settling.refusals(&key(sidecar)));
+    let mut again = pause(&decision, settled);
+    if !current {
+        again = again.min(OVERTAKEN);
+    }
+    report::report(
+        watched,
+        sidecar,
+        decision.status,
+        &summary,
+        Timestamp::now(),
+    )
+    .await
+    .map_err(Failure::Report)?;
+    Ok(Action::requeue(again))
+}
+
+/// Says what does not pass by itself; the rest of the status stands.
+async fn interrupted(
+    sidecar: &IntegrationSidecar,
+    watched: &Watched,
+    failure: Failure,
+) -> Result<Action, Failure> {
+    if let Some(summary) = failure.summary() {
+        let mut status = sidecar.status.clone().unwrap_or_default();
+        status.observed_generation = sidecar.metadata.generation;
+        report::report(watched, sidecar, status, &summary, Timestamp::now())
+            .await
+            .map_err(Failure::Report)?;
+    }
+    Err(failure)
+}
+
+/// Asks pods at rest that may refuse their configuration; whether there is nothing more to learn.
+async fn settle(found: &Found, watched: &Watched) -> bool {
+    let sidecar = key(&found.sidecar);
+    let pods = found.pods.iter().map(AsRef::as_ref);
+    let (pods, _) = carriers(pods, &found.sidecar.name_any());
+    let unsettled = watched
+        .settling
+        .unsettled(&sidecar, &pods, Timestamp::now());
+    let answers = watched.slots.ask(&unsettled).await;
+    watched
+        .settling
+        .learn(&sidecar, &unsettled, &answers, Timestamp::now())
+}
+
+fn pause(decision: &Decision, settled: bool) -> Duration {
+    let again = decision
+        .again
+        .unwrap_or(SignedDuration::MAX)
+        .unsigned_abs()
+        .min(LOOK_AGAIN);
+    match settled {
+        true => again,
+        false => again.min(SETTLING),
+    }
+}
+
+/// When to try again.
+pub(super) fn after_failure(
+    sidecar: Arc<IntegrationSidecar>,
+    failure: &Failure,
+    watched: Arc<Watched>,
+) -> Action {
+    let (namespace, name) = (sidecar.namespace(), sidecar.name_any());
+    let pause = watched.context.backoffs.failed(uid(&sidecar));
+    tracing::warn!(
+        error = %failure,
+        namespace = namespace.unwrap_or_default(),
+        name,
+        "IntegrationSidecar not reconciled; trying again in {} s",
+        pause.as_secs()
+    );
+    Action::requeue(pause)
+}
+
+fn uid(sidecar: &IntegrationSidecar) -> String {
+    sidecar.uid().unwrap_or_default()
+}

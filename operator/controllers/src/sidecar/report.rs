@@ -1,0 +1,85 @@
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::EventType;
+use kube::{Resource, ResourceExt};
+use outrigger_api::conditions::reason;
+use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
+use outrigger_rollout::{Decision, State};
+
+use super::configuration::Refused;
+use super::watched::Watched;
+use crate::events::Story;
+use crate::status::{self, Progress, Summary};
+
+/// What is said of a sidecar: of its rollout and, when that needs nobody, of refused configuration.
+pub(super) fn summary(decision: &Decision, refused: &[Refused]) -> Summary {
+    let told = &decision.summary;
+    match refused.first() {
+        Some(first) if told.state == State::Ready => {
+            let others = match refused.len() - 1 {
+                0 => String::new(),
+                others => format!("; {others} more pods refuse theirs"),
+            };
+            Summary {
+                progress: Progress::Stalled,
+                reason: reason::CONFIGURATION_REFUSED,
+                message: format!(
+                    "pod {}: slot {} refuses its configuration and goes on with the last good one: {}{others}",
+                    first.pod, first.slot, first.message
+                ),
+            }
+        }
+        _ => Summary {
+            progress: match told.state {
+                State::Ready => Progress::Ready,
+                State::Reconciling => Progress::Reconciling,
+                State::Stalled => Progress::Stalled,
+            },
+            reason: told.reason,
+            message: told.message.clone(),
+        },
+    }
+}
+
+/// Writes the status, if it says something new.
+pub(super) async fn report(
+    watched: &Watched,
+    sidecar: &IntegrationSidecar,
+    mut wanted: IntegrationSidecarStatus,
+    summary: &Summary,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let context = &watched.context;
+    let found = sidecar.status.as_ref();
+    let conditions = found.map_or(&[][..], |found| &found.conditions);
+    wanted.conditions = summary.conditions(conditions, sidecar.metadata.generation, now);
+    let former = found.and_then(|found| status::reason(&found.conditions));
+    let former = former.map(str::to_owned);
+    let written = status::report(&context.client, sidecar, found, &wanted).await?;
+    if written && former.as_deref() != Some(summary.reason) {
+        let (name, namespace) = (sidecar.name_any(), sidecar.namespace().unwrap_or_default());
+        let (reason, message) = (summary.reason, &summary.message);
+        tracing::info!(namespace, name, reason, message, "IntegrationSidecar");
+        if let Some(story) = story(summary) {
+            let about: ObjectReference = sidecar.object_ref(&());
+            context.events.publish(&about, &story).await;
+        }
+    }
+    Ok(())
+}
+
+/// Actions tell of themselves; what they do not tell is where nothing can be done.
+fn story(summary: &Summary) -> Option<Story> {
+    let type_ = match summary.progress {
+        Progress::Ready => EventType::Normal,
+        Progress::Stalled => EventType::Warning,
+        Progress::Reconciling | Progress::ReadyAndReconciling => return None,
+    };
+    Some(Story {
+        type_,
+        reason: summary.reason,
+        action: "Reconcile",
+        note: summary.message.clone(),
+        related: None,
+    })
+}

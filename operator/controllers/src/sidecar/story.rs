@@ -1,0 +1,141 @@
+//! What is told of each action, as events.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::EventType;
+use outrigger_control::{Phase, Slot};
+use outrigger_rollout::{Action, PodChange};
+
+use super::metrics::{Ended, spent};
+use crate::events::Story;
+
+/// What is told of an action, if it is worth an event.
+pub(super) fn story(action: &Action, sidecar: &str, pod: Option<ObjectReference>) -> Option<Story> {
+    let (type_, reason, note) = match action {
+        Action::RecordDigest { revision, digest } => (
+            EventType::Normal,
+            "PreflightSucceeded",
+            format!("Revision {revision} can be used; its digest is {digest}"),
+        ),
+        Action::FailRevision { failure, .. } => {
+            (EventType::Warning, failure.reason, failure.message.clone())
+        }
+        Action::Patch(change) => written(change, sidecar)?,
+        Action::KeepRevision(_)
+        | Action::Renumber { .. }
+        | Action::RemoveRevision(_)
+        | Action::Try { .. }
+        | Action::EndTrial(_) => return None,
+    };
+    Some(Story {
+        type_,
+        reason,
+        action: "Rollout",
+        note,
+        related: pod,
+    })
+}
+
+fn written(change: &PodChange, sidecar: &str) -> Option<(EventType, &'static str, String)> {
+    let (before, after) = (&change.before, &change.after);
+    let pod = &change.pod;
+    let lasted = spent(change).map_or(String::new(), |spent| {
+        format!(" after {:.1} s", spent.as_secs_f64())
+    });
+    let container = |slot: Slot| slot.container(sidecar);
+    let (active, standby) = (after.active, after.active.peer());
+    let image = change
+        .image
+        .as_ref()
+        .map_or("", |(_, image)| image.as_str());
+    let normal = |reason, note| Some((EventType::Normal, reason, note));
+    match (before.phase, after.phase) {
+        (Phase::Rest, Phase::PatchStandby) => normal(
+            "SwapStarted",
+            format!("Pod {pod}: container {} gets {image}", container(standby)),
+        ),
+        (_, Phase::PatchStandby) => normal(
+            "StandbyReplaced",
+            format!(
+                "Pod {pod}: container {} gets {image}{lasted} in {}",
+                container(standby),
+                before.phase
+            ),
+        ),
+        (Phase::Handover, Phase::Warm) => Some((
+            EventType::Warning,
+            "HandoverAborted",
+            format!("Pod {pod}: slot {standby} did not take over; slot {active} goes on{lasted}"),
+        )),
+        (_, Phase::Warm) => normal(
+            "StandbyStarted",
+            format!(
+                "Pod {pod}: container {} runs the new image{lasted}",
+                container(standby)
+            ),
+        ),
+        (Phase::Warm, Phase::Handover) => normal(
+            "HandoverStarted",
+            format!(
+                "Pod {pod}: slot {active} is warm{lasted}, and is to be active by term {}",
+                after.term
+            ),
+        ),
+        (_, Phase::Handover) => Some((
+            EventType::Warning,
+            "HandedBack",
+            format!(
+                "Pod {pod}: slot {active} is to be active again by term {}",
+                after.term
+            ),
+        )),
+        (_, Phase::Soak) => normal(
+            "HandoverSucceeded",
+            format!("Pod {pod}: slot {active} serves{lasted}"),
+        ),
+        (Phase::Soak, Phase::PatchOld) => normal(
+            "SoakSucceeded",
+            format!(
+                "Pod {pod}: slot {active} served{lasted}; container {} gets {image}",
+                container(standby)
+            ),
+        ),
+        (_, Phase::PatchOld) => normal(
+            "StandbyReplaced",
+            format!("Pod {pod}: container {} gets {image}", container(standby)),
+        ),
+        (Phase::PatchOld, Phase::Rest) => normal(
+            "SwapSucceeded",
+            format!(
+                "Pod {pod}: both slots have revision {}{lasted}",
+                after.revision.a
+            ),
+        ),
+        (Phase::Rest, Phase::Rest) if before.config != after.config => normal(
+            "ConfigurationGiven",
+            format!("Pod {pod}: slots are to use document {}", after.config.a),
+        ),
+        (_, Phase::Rest) => normal(
+            "SlotReplaced",
+            format!(
+                "Pod {pod}: revisions are {} and {}",
+                after.revision.a, after.revision.b
+            ),
+        ),
+    }
+}
+
+/// How a swap ended, if the action ends one. `current` is the revision that pods had before.
+pub(super) fn ending(action: &Action, current: Option<&str>) -> Option<Ended> {
+    match action {
+        Action::FailRevision { .. } => Some(Ended::Failed),
+        Action::Patch(change)
+            if change.before.phase != Phase::Rest && change.after.phase == Phase::Rest =>
+        {
+            match Some(change.after.revision.a.as_str()) == current {
+                true => Some(Ended::TakenBack),
+                false => Some(Ended::Succeeded),
+            }
+        }
+        _ => None,
+    }
+}

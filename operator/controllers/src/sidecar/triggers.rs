@@ -1,0 +1,115 @@
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use outrigger_api::IntegrationSidecar;
+use outrigger_injection::orders;
+
+use super::watched::{Watched, key};
+
+type Request = ObjectRef<IntegrationSidecar>;
+
+/// The sidecars to look at again, as things change that a decision about them rests on.
+pub(super) fn requests(
+    watched: &Arc<Watched>,
+) -> impl Stream<Item = Result<Request, Infallible>> + Send + use<> {
+    let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
+        Box::pin(by_sidecars(watched)),
+        Box::pin(by_applications(watched)),
+        Box::pin(by_pods(watched)),
+        Box::pin(by_documents(watched)),
+        Box::pin(owners_of(watched.revisions.changes())),
+        Box::pin(owners_of(watched.trials.changes())),
+    ];
+    stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
+}
+
+fn by_sidecars(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {
+    let watched = Arc::clone(watched);
+    let sidecars = watched.context.lookup.sidecars();
+    sidecars.changes().map(move |changed| {
+        let request = ObjectRef::from_obj(&*changed);
+        let sidecars = watched.context.lookup.sidecars();
+        if sidecars.store().get(&request).is_none() {
+            watched.settling.forget(&key(&changed));
+            watched
+                .context
+                .backoffs
+                .reset(&changed.uid().unwrap_or_default());
+        }
+        vec![request]
+    })
+}
+
+/// The sidecars that an application uses. One that it used before is found by its pods.
+fn by_applications(watched: &Watched) -> impl Stream<Item = Vec<Request>> + Send + use<> {
+    let applications = watched.context.lookup.applications();
+    applications.changes().map(|application| {
+        let namespace = application.namespace().unwrap_or_default();
+        let sidecars = application.spec.sidecars.iter();
+        sidecars
+            .map(|usage| request(&namespace, &usage.name))
+            .collect()
+    })
+}
+
+/// The sidecars that a pod carries.
+fn by_pods(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {
+    let watched = Arc::clone(watched);
+    let changes = watched.context.pods.changes();
+    changes.map(move |pod| {
+        let pods = watched.context.pods.store();
+        if pods.get(&ObjectRef::from_obj(&*pod)).is_none() {
+            watched.slots.forget(&pod.uid().unwrap_or_default());
+        }
+        let namespace = pod.namespace().unwrap_or_default();
+        let sidecars = orders(&pod).into_keys();
+        sidecars.map(|name| request(&namespace, &name)).collect()
+    })
+}
+
+/// The sidecar whose documents were written.
+fn by_documents(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {
+    let watched = Arc::clone(watched);
+    let changes = watched.context.config_maps.changes();
+    changes.map(move |changed: Arc<ConfigMap>| {
+        let namespace = changed.namespace().unwrap_or_default();
+        let owners: BTreeSet<_> = changed
+            .owner_references()
+            .iter()
+            .map(|owner| owner.name.clone())
+            .collect();
+        let applications = watched.context.lookup.applications();
+        let used = owners
+            .iter()
+            .filter_map(|owner| applications.get(&namespace, owner))
+            .flat_map(|application| application.spec.sidecars.clone());
+        used.map(|usage| request(&namespace, &usage.name)).collect()
+    })
+}
+
+/// The sidecar that owns an object.
+fn owners_of<K>(
+    changes: impl Stream<Item = Arc<K>> + Send + 'static,
+) -> impl Stream<Item = Vec<Request>> + Send
+where
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
+{
+    changes.map(|changed| {
+        let namespace = changed.namespace().unwrap_or_default();
+        let owners = changed.owner_references().iter();
+        owners
+            .filter(|owner| owner.kind == IntegrationSidecar::kind(&()))
+            .map(|owner| request(&namespace, &owner.name))
+            .collect()
+    })
+}
+
+fn request(namespace: &str, name: &str) -> Request {
+    ObjectRef::new(name).within(namespace)
+}
