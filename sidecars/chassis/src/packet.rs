@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -154,7 +154,10 @@ pub(crate) fn accept(listening: impl AsFd, flags: SocketFlags) -> io::Result<Acc
         Err(Errno::INTR) => return Err(Errno::AGAIN.into()),
         Err(error) => return Err(error.into()),
     };
-    if socket_peercred(&socket)?.uid == rustix::process::geteuid() {
+    // Not rustix's: slots are in process namespaces of their own, where the other's number reads as
+    // 0, and that is a number which rustix's type cannot hold.
+    let peer = getsockopt(&socket, PeerCredentials)?;
+    if peer.uid() == rustix::process::geteuid().as_raw() {
         Ok(Accepted::Peer(socket))
     } else {
         Ok(Accepted::Stranger)
