@@ -77,15 +77,20 @@ impl Shop {
         Ok(example)
     }
 
+    /// The example that runs in a namespace.
+    pub fn at(site: &Site, namespace: &str) -> Shop {
+        Shop {
+            cluster: site.cluster.clone(),
+            namespace: namespace.to_owned(),
+        }
+    }
+
     /// Applies the example and waits until all its pods serve with their sidecars.
     ///
     /// # Errors
     /// When something of it does not become ready.
     pub async fn open(site: &Site, namespace: &str, example: &Example) -> anyhow::Result<Shop> {
-        let shop = Shop {
-            cluster: site.cluster.clone(),
-            namespace: namespace.to_owned(),
-        };
+        let shop = Shop::at(site, namespace);
         let workload = ["Deployment", "Service"];
         let (first, last): (Vec<_>, Vec<_>) = example
             .objects()
