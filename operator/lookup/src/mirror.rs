@@ -9,6 +9,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Objects of one kind in memory, kept current by its [`Feed`], that tells whoever asks which of
@@ -20,6 +21,8 @@ where
 {
     store: Store<K>,
     listeners: Listeners<K>,
+    /// Whether all objects are known. The store's own wait wakes only one of several who wait.
+    synced: watch::Receiver<bool>,
 }
 
 /// Keeps a [`Mirror`] current.
@@ -29,6 +32,7 @@ where
 {
     writer: reflector::store::Writer<K>,
     mirror: Mirror<K>,
+    synced: watch::Sender<bool>,
     /// The objects before the watch had to start anew: those that are gone were deleted unseen.
     before: Vec<Arc<K>>,
 }
@@ -42,13 +46,16 @@ where
     /// Empty, with what has to run beside it.
     pub fn new() -> (Mirror<K>, Feed<K>) {
         let (store, writer) = reflector::store();
+        let (sender, synced) = watch::channel(false);
         let mirror = Mirror {
             store,
             listeners: Arc::default(),
+            synced,
         };
         let feed = Feed {
             writer,
             mirror: mirror.clone(),
+            synced: sender,
             before: Vec::new(),
         };
         (mirror, feed)
@@ -72,7 +79,8 @@ where
 
     /// Waits until all objects are known; whether that came before the feed ended.
     pub async fn synced(&self) -> bool {
-        self.store.wait_until_ready().await.is_ok()
+        let mut synced = self.synced.clone();
+        synced.wait_for(|synced| *synced).await.is_ok()
     }
 
     /// Each object known now, then each one that appears, changes or goes, as it was last seen.
@@ -126,6 +134,7 @@ where
             Event::InitApply(_) => {}
             Event::Init => self.before = self.mirror.store.state(),
             Event::InitDone => {
+                self.synced.send_replace(true);
                 for object in self.mirror.store.state() {
                     self.mirror.tell(&object);
                 }
