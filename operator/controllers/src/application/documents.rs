@@ -151,14 +151,29 @@ fn owner(application: &IntegratedApp) -> OwnerReference {
     }
 }
 
-/// Whether a ConfigMap has all that is wanted, and no other data.
+/// Whether a ConfigMap has all that is wanted, and no other documents. What others added is theirs:
+/// an apply would not take it away.
 fn stands(found: &ConfigMap, wanted: &ConfigMap) -> bool {
-    let labels = wanted.labels().iter();
-    found.data == wanted.data
-        && labels
-            .into_iter()
-            .all(|(key, value)| found.labels().get(key) == Some(value))
+    let (data, labels) = (found.data.as_ref(), found.labels());
+    let wanted_data = wanted.data.iter().flatten();
+    let has_data = wanted_data
+        .into_iter()
+        .all(|(file, text)| data.and_then(|data| data.get(file)) == Some(text));
+    let mut former = data.into_iter().flatten().filter(|(file, _)| {
+        let wanted = wanted.data.as_ref();
+        is_document(file) && !wanted.is_some_and(|wanted| wanted.contains_key(*file))
+    });
+    let mut wanted_labels = wanted.labels().iter();
+    has_data
+        && former.next().is_none()
+        && wanted_labels.all(|(key, value)| labels.get(key) == Some(value))
         && found.owner_references() == wanted.owner_references()
+}
+
+/// Whether a file has the name of a document.
+fn is_document(file: &str) -> bool {
+    let hash = file.strip_suffix(&layout::document_file(""));
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn is_owned(config_map: &ConfigMap, application: &IntegratedApp) -> bool {

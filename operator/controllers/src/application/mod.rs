@@ -12,7 +12,7 @@ mod triggers;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::runtime::controller::{self, Config};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     let applications = context.lookup.applications().store().clone();
     let config = Config::default().concurrency(CONCURRENCY);
     let reconciliations = controller::applier(
-        |application, context| Box::pin(reconcile::reconcile(application, context)),
+        |application, context| reconcile::reconcile(application, context).boxed(),
         reconcile::after_failure,
         context,
         applications,

@@ -89,23 +89,34 @@ fn edits_by_others_are_undone() {
     let mut found = shop();
     found.apply();
     let stored = ConfigMap::clone(&found.config_maps[0]);
-    let mut with_data = stored.clone();
-    with_data
+    let mut with_other_text = stored.clone();
+    for text in with_other_text
         .data
-        .get_or_insert_default()
-        .insert("x".into(), "y".into());
+        .iter_mut()
+        .flat_map(|data| data.values_mut())
+    {
+        "{}".clone_into(text);
+    }
     let mut without_label = stored.clone();
-    without_label
-        .metadata
-        .labels
-        .get_or_insert_default()
-        .remove("outrigger.dev/sidecar");
+    let labels = without_label.metadata.labels.get_or_insert_default();
+    labels.remove("outrigger.dev/sidecar");
     let mut without_owner = stored;
     without_owner.metadata.owner_references = None;
-    for edited in [with_data, without_label, without_owner] {
+    for edited in [with_other_text, without_label, without_owner] {
         found.config_maps = vec![Arc::new(edited)];
         assert_eq!(found.decide().config_maps.apply.len(), 1);
     }
+}
+
+#[test]
+fn what_others_add_is_theirs() {
+    let mut found = shop();
+    found.apply();
+    let mut edited = ConfigMap::clone(&found.config_maps[0]);
+    let data = edited.data.get_or_insert_default();
+    data.insert("notes.txt".into(), "text".into());
+    found.config_maps = vec![Arc::new(edited)];
+    assert_eq!(found.decide().config_maps, ConfigMaps::default());
 }
 
 #[test]
