@@ -29,7 +29,7 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
     use outrigger_webhook::{CERTIFICATE_SECRET, CONFIGURATION_NAME};
 
     const READ: &[&str] = &["get", "list", "watch"];
-    const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+    const KEEP: &[&str] = &["list", "watch", "create", "patch", "delete"];
     let cluster = |group, resource, verbs| Permission {
         scope: Scope::Cluster,
         group,
@@ -60,6 +60,7 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
         cluster("outrigger.dev", "integrationsidecars/status", &["patch"]),
         cluster("", "pods", KEEP),
         cluster("", "configmaps", KEEP),
+        cluster("", "configmaps", &["get"]),
         cluster("apps", "controllerrevisions", KEEP),
         cluster("apps", "replicasets", &["get"]),
         cluster("batch", "jobs", &["get"]),
