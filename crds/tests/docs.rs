@@ -1,4 +1,5 @@
-//! The documentation says what the code says: reasons, fields, examples, statements and links.
+//! The documentation says what the code says: reasons, fields, examples, statements, figures,
+//! events, values and links.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -205,6 +206,73 @@ fn the_statements_for_a_database_are_those_that_a_slot_runs() {
     let (_, statements) = statements.split_once('\n').unwrap();
     let page = read("docs/idempotency.md");
     assert!(blocks(&page, "sql").iter().any(|block| block == statements));
+}
+
+/// The string literals of a source file that satisfy a test.
+fn literals(path: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let source = read(path);
+    let found = source.split('"').skip(1).step_by(2);
+    found
+        .filter(|text| wanted(text))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_figure_and_every_event_is_listed() {
+    let pages = [read("docs/operations.md"), read("docs/idempotency.md")].concat();
+    let is_figure = |text: &str| {
+        let ours = ["outrigger_", "idempotency_"].iter();
+        ours.copied().any(|prefix| text.starts_with(prefix))
+    };
+    let is_event = |text: &str| {
+        let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
+        capitals > 1 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    let mut told = literals("operator/controllers/src/sidecar/story.rs", is_event);
+    assert!(told.len() > 8, "{told:?}");
+    for path in [
+        "operator/runtime/src/metrics.rs",
+        "operator/webhook/src/metrics.rs",
+        "operator/controllers/src/metrics.rs",
+        "operator/controllers/src/sidecar/metrics.rs",
+        "sidecars/idempotency/src/metrics.rs",
+    ] {
+        let figures = literals(path, is_figure);
+        assert!(!figures.is_empty(), "{path}");
+        // Those that are made up of two parts begin alike.
+        told.extend(
+            figures
+                .iter()
+                .map(|name| name.trim_end_matches("{name}").to_owned()),
+        );
+    }
+    told.retain(|name| !pages.contains(&format!("`{name}")));
+    assert!(told.is_empty(), "{told:?}");
+}
+
+/// Paths of all values, but for what is Kubernetes' own below them.
+fn values(value: &Value, prefix: &str, found: &mut Vec<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let path = format!("{prefix}{name}");
+        match value.as_object() {
+            Some(inner) if !inner.is_empty() && name != "resources" => {
+                values(value, &format!("{path}."), found);
+            }
+            _ => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn every_value_of_the_chart_is_listed() {
+    let page = read("docs/operations.md");
+    let chart: Value = serde_saphyr::from_str(&read("charts/outrigger/values.yaml")).unwrap();
+    let mut paths = Vec::new();
+    values(&chart, "", &mut paths);
+    assert!(paths.len() > 10, "{paths:?}");
+    paths.retain(|path| !page.contains(&format!("`{path}`")));
+    assert!(paths.is_empty(), "{paths:?}");
 }
 
 /// The anchor of a heading.
