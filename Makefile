@@ -57,6 +57,10 @@ verify-generated: ## Fail if a generated file is not the committed one
 	$(MAKE) --no-print-directory generate
 	git diff --exit-code -- crds/generated charts/outrigger-crds/files config/operator
 
+.PHONY: tools
+tools: toolchain ## Install what else the tests use, PostgreSQL and the lab's Debian packages
+	@$(LAB) packages
+
 .PHONY: toolchain
 toolchain: /usr/bin/musl-gcc /bin/busybox ## Install what builds and tests need: Rust, musl, busybox
 	@rustup toolchain list | grep '^$(TOOLCHAIN)' >/dev/null && rustup target list --installed | grep '^$(TARGET)$$' >/dev/null \
@@ -74,7 +78,7 @@ toolchain: /usr/bin/musl-gcc /bin/busybox ## Install what builds and tests need:
 test: lint test-unit verify-generated deny test-e2e test-lab ## Run every check and test: what the continuous integration runs
 
 .PHONY: test-unit
-test-unit: toolchain ## Run the tests that need no cluster
+test-unit: tools ## Run the tests that need no cluster
 	$(STEP) "tests without a cluster"
 	cargo test --workspace --locked
 

@@ -296,6 +296,16 @@ pub fn tool(name: &str, progress: &Progress) -> Result<PathBuf> {
         .join(name))
 }
 
+/// Installs the Debian packages that the lab and the tests use, where they are missing.
+///
+/// # Errors
+/// If this machine lacks root or apt-get, or the installation fails.
+pub fn install_packages(progress: &Progress) -> Result<()> {
+    requirements::check_privileges()?;
+    let _lock = lock(&Layout::from_env()?, progress)?;
+    progress.step("Debian packages", packages::ensure)
+}
+
 fn lock(layout: &Layout, progress: &Progress) -> Result<Lock> {
     Lock::acquire(&layout.lock(), || {
         progress.say("waiting for another lab program to end")

@@ -35,7 +35,7 @@ pub use command::CommandError;
 pub use component::Component;
 pub use error::Error;
 pub use inventory::Inventory;
-pub use lab::{Lab, tool};
+pub use lab::{Lab, install_packages, tool};
 pub use node::Node;
 pub use postgres::Postgres;
 pub use progress::Progress;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use outrigger_lab::{Lab, Progress, tool};
+use outrigger_lab::{Lab, Progress, install_packages, tool};
 
 /// A real Kubernetes on one machine: one control plane, four nodes in two zones, an image registry
 /// and PostgreSQL.
@@ -30,6 +30,8 @@ enum Command {
     Status,
     /// Print the lab's environment for a shell: eval "$(lab env)"
     Env,
+    /// Install the Debian packages that the lab and the tests use
+    Packages,
     /// Print the path of kubectl or helm, built if need be; needs no lab that is up
     Tool {
         /// kubectl or helm
@@ -104,6 +106,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 )?;
             }
         }
+        Command::Packages => install_packages(&progress)?,
         Command::Tool { name } => writeln!(io::stdout(), "{}", tool(&name, &progress)?.display())?,
         Command::Node {
             name,
