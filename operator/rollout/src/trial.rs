@@ -133,7 +133,7 @@ impl Trying<'_> {
                 under_way |= pod.metadata.deletion_timestamp.is_some();
                 match trial_result(pod, self.now) {
                     TrialResult::Passed(digest) => {
-                        passed |= self.accept(&mut trials, pod, digest);
+                        passed |= self.accept(&mut trials, pod, place, digest);
                     }
                     TrialResult::Running(waits) => {
                         under_way = true;
@@ -142,7 +142,7 @@ impl Trying<'_> {
                     }
                     TrialResult::Failed { why, at } => {
                         under_way = true;
-                        self.refuse(&mut trials, pod, &why, at);
+                        self.refuse(&mut trials, pod, place, &why, at);
                     }
                 }
             }
@@ -183,7 +183,13 @@ impl Trying<'_> {
     }
 
     /// Takes a success for what it is: of this digest, or of the one that is not known yet.
-    fn accept(&self, trials: &mut Trials, pod: &Pod, digest: Option<String>) -> bool {
+    fn accept(
+        &self,
+        trials: &mut Trials,
+        pod: &Pod,
+        place: &Place,
+        digest: Option<String>,
+    ) -> bool {
         let named = self
             .revision
             .image
@@ -194,7 +200,7 @@ impl Trying<'_> {
                 "its digest in a registry is not known; set spec.image to {}@sha256:…",
                 self.revision.image
             );
-            trials.failed = Some(self.told(pod, &why));
+            trials.failed = Some(told(pod, place, &why));
             return false;
         };
         let known = self.revision.digest.as_ref().or(trials.digest.as_ref());
@@ -212,26 +218,13 @@ impl Trying<'_> {
         }
     }
 
-    fn refuse(&self, trials: &mut Trials, pod: &Pod, why: &str, at: Timestamp) {
-        let told = self.told(pod, why);
+    fn refuse(&self, trials: &mut Trials, pod: &Pod, place: &Place, why: &str, at: Timestamp) {
+        let told = told(pod, place, why);
         trials.failed = trials.failed.take().or(Some(told));
         let over = self.now.duration_since(at) >= RETRY;
         if over && pod.metadata.deletion_timestamp.is_none() {
             trials.actions.push(Action::EndTrial(pod.name_any()));
         }
-    }
-
-    fn told(&self, pod: &Pod, why: &str) -> String {
-        let node = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.node_name.as_deref())
-            .unwrap_or("no node");
-        format!(
-            "image {} in pod {} on {node}: {why}",
-            image(pod),
-            pod.name_any()
-        )
     }
 
     fn begin(&self, trials: &mut Trials, (application, node): &Place) {
@@ -250,6 +243,16 @@ impl Trying<'_> {
             revision: self.revision.name.clone(),
         });
     }
+}
+
+fn told(pod: &Pod, (_, node): &Place, why: &str) -> String {
+    let spec = pod.spec.as_ref();
+    let node = spec
+        .and_then(|spec| spec.node_name.as_deref())
+        .or(node.as_deref())
+        .unwrap_or("no node");
+    let (image, name) = (image(pod), pod.name_any());
+    format!("image {image} in pod {name} on {node}: {why}")
 }
 
 fn image(pod: &Pod) -> &str {

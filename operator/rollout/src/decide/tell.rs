@@ -154,6 +154,9 @@ impl Rollout<'_> {
         if let Some(wrong) = self.survey.wrong.first() {
             return Summary::new(State::Stalled, reason::WAITING, wrong);
         }
+        if let Some(message) = self.not_valid() {
+            return Summary::new(State::Reconciling, reason::WAITING, message);
+        }
         let left = self.keep_their_image();
         if left > 0 {
             let message = format!(
@@ -166,6 +169,22 @@ impl Rollout<'_> {
             _ => self.progress(),
         };
         Summary::new(State::Ready, reason::SUCCEEDED, message)
+    }
+
+    /// The first application that keeps pods from following because it is not valid.
+    fn not_valid(&self) -> Option<String> {
+        let applications = self.survey.applications.values();
+        let invalid = applications.filter_map(|application| {
+            let error = application.plan.as_ref().err()?;
+            Some((&application.name, error))
+        });
+        let mut holding = invalid.filter(|(name, _)| {
+            self.count(|pod| pod.application == **name && !self.is_updated(pod)) > 0
+        });
+        let (name, error) = holding.next()?;
+        Some(format!(
+            "pods of IntegratedApp {name} keep their image until it is mended: {error}"
+        ))
     }
 
     fn progress(&self) -> String {

@@ -1,0 +1,10 @@
+//! Rollouts by the controllers, against an API server in memory with a small kubelet, whose slots
+//! answer over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod configuration;
+mod failures;
+mod node;
+mod shop;
+mod swaps;

@@ -1,0 +1,193 @@
+//! An application with one sidecar and one pod, and a replica of the operator that leads.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use outrigger_api_server::ApiServer;
+use outrigger_control::{Order, Phase, layout};
+use outrigger_controllers::{Metrics, Setup, run};
+use outrigger_injection::{NamespaceRules, Settings, inject};
+use outrigger_lookup::Lookup;
+use outrigger_plan::{ApplicationPlan, Referenced};
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) const APPLICATION: &str =
+    "/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/shop";
+pub(crate) const SIDECAR: &str =
+    "/apis/outrigger.dev/v1alpha1/namespaces/store/integrationsidecars/orders";
+pub(crate) const POD: &str = "/api/v1/namespaces/store/pods/web";
+pub(crate) const REVISIONS: &str = "/apis/apps/v1/namespaces/store/controllerrevisions/";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/store/events/";
+
+/// A replica that leads, until it is dropped.
+pub(crate) struct Leader {
+    _stop: DropGuard,
+    _covered: watch::Sender<BTreeSet<String>>,
+}
+
+impl Leader {
+    pub(crate) fn start(api: &ApiServer) -> Leader {
+        let stop = CancellationToken::new();
+        let (lookup, reflectors) = Lookup::new(api.client());
+        tokio::spawn(reflectors.run(stop.clone()));
+        let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
+        let setup = Setup {
+            client: api.client(),
+            lookup,
+            settings: Settings::default(),
+            covered,
+            instance: "outrigger-0".into(),
+            metrics: Metrics::register(&mut Registry::default()),
+        };
+        tokio::spawn(run(setup, stop.clone()));
+        Leader {
+            _stop: stop.drop_guard(),
+            _covered: sender,
+        }
+    }
+}
+
+/// The objects, without a pod.
+pub(crate) fn empty_shop(soak_seconds: u32) -> ApiServer {
+    let api = ApiServer::default();
+    api.put(
+        APPLICATION,
+        json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegratedApp",
+            "spec": {
+                "selector": {"matchLabels": {"app": "shop"}},
+                "sidecars": [{"name": "orders"}],
+            },
+        }),
+    );
+    api.put(
+        SIDECAR,
+        json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegrationSidecar",
+            "spec": {
+                "image": "sidecar:1",
+                "functions": [{"name": "once", "idempotency": {"keyFields": ["/id"]}}],
+                "store": {"postgresql": {
+                    "host": "db", "database": "orders", "credentials": {"secretName": "db"},
+                }},
+                "update": {"soakSeconds": soak_seconds},
+            },
+        }),
+    );
+    api
+}
+
+/// The objects, with a pod as the webhook makes it.
+pub(crate) fn shop(soak_seconds: u32) -> ApiServer {
+    let api = empty_shop(soak_seconds);
+    let read = |path: &str| api.get(path).unwrap();
+    let application = serde_json::from_value(read(APPLICATION)).unwrap();
+    let mut referenced = Referenced::default();
+    let orders = serde_json::from_value(read(SIDECAR)).unwrap();
+    referenced.sidecars.insert("orders".into(), orders);
+    let plan = ApplicationPlan::new(&application, &referenced).unwrap();
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"labels": {"app": "shop"}},
+        "spec": {"nodeName": "node-0", "containers": [{"name": "web", "image": "web:1"}]},
+    });
+    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let rules = NamespaceRules::default();
+    let patch = inject(&typed, &plan, &Settings::default(), &rules).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    api.put(POD, pod);
+    api
+}
+
+/// Changes the spec of the sidecar.
+pub(crate) fn edit(api: &ApiServer, change: impl FnOnce(&mut Value)) {
+    let mut sidecar = api.get(SIDECAR).unwrap();
+    change(&mut sidecar["spec"]);
+    api.put(SIDECAR, sidecar);
+}
+
+pub(crate) fn set_image(api: &ApiServer, image: &str) {
+    edit(api, |spec| spec["image"] = image.into());
+}
+
+fn order_in(pod: &Value) -> Order {
+    let annotation = &pod["metadata"]["annotations"][layout::order_annotation("orders")];
+    Order::parse(annotation.as_str().unwrap()).unwrap()
+}
+
+pub(crate) fn order(api: &ApiServer) -> Order {
+    order_in(&api.get(POD).unwrap())
+}
+
+/// Waits until the pod's swap is in a phase.
+pub(crate) async fn until_phase(api: &ApiServer, phase: Phase) {
+    api.until(POD, |pod| {
+        pod.is_some_and(|pod| order_in(pod).phase == phase)
+    })
+    .await;
+}
+
+/// Waits until the sidecar's condition `Ready` has a reason for its newest spec, and returns it.
+pub(crate) async fn says(api: &ApiServer, reason: &str) -> Value {
+    let says = |found: Option<&Value>| {
+        found.is_some_and(|found| {
+            let ready = &found["status"]["conditions"][0];
+            ready["type"] == "Ready"
+                && ready["reason"] == reason
+                && ready["observedGeneration"] == found["metadata"]["generation"]
+        })
+    };
+    api.until(SIDECAR, says).await;
+    api.get(SIDECAR).unwrap()["status"].clone()
+}
+
+/// Waits until both slots of the pod have an image, and the sidecar says so.
+pub(crate) async fn is_updated(api: &ApiServer, image: &str) -> Value {
+    let updated = |found: Option<&Value>| {
+        found.is_some_and(|found| {
+            let status = &found["status"];
+            status["currentRevision"]["image"] == image
+                && status["updateRevision"].is_null()
+                && status["conditions"][0]["reason"] == "Succeeded"
+        })
+    };
+    api.until(SIDECAR, updated).await;
+    api.get(SIDECAR).unwrap()["status"].clone()
+}
+
+/// The images of the pod's slots.
+pub(crate) fn images(api: &ApiServer) -> [String; 2] {
+    let pod = api.get(POD).unwrap();
+    [0, 1].map(|index| {
+        let image = &pod["spec"]["initContainers"][index]["image"];
+        image.as_str().unwrap().to_owned()
+    })
+}
+
+/// How often the operator wrote to the pod.
+pub(crate) fn patches(api: &ApiServer) -> usize {
+    let mut writes = api.writes();
+    writes.retain(|line| line == &format!("PATCH {POD}"));
+    writes.len()
+}
+
+/// Reasons of the events about the sidecar.
+pub(crate) fn events(api: &ApiServer) -> BTreeSet<String> {
+    let events = api.under(EVENTS);
+    let about = events
+        .iter()
+        .filter(|event| event["regarding"]["kind"] == "IntegrationSidecar");
+    about
+        .map(|event| event["reason"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+pub(crate) fn preflights(api: &ApiServer) -> usize {
+    let pods = api.under("/api/v1/namespaces/store/pods/");
+    pods.iter()
+        .filter(|pod| !pod["metadata"]["labels"][layout::PREFLIGHT_LABEL].is_null())
+        .count()
+}

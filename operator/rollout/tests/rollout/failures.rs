@@ -1,0 +1,131 @@
+//! Images that fail in a pod.
+
+use outrigger_api::conditions::reason;
+use outrigger_control::{Phase, Slot};
+use outrigger_plan::revision_name;
+use outrigger_rollout::{Decision, State};
+
+use crate::world::World;
+
+/// Rolls an image out that fails in the first pod.
+fn fails(image: &str) -> (World, Decision) {
+    let mut world = World::new("good:1", &[("web-0", "node-0"), ("web-1", "node-1")]);
+    world.settle();
+    world.set_image(image);
+    let decision = world.settle();
+    let old = revision_name("orders", "good:1");
+    for name in ["web-0", "web-1"] {
+        let order = world.pod(name).order();
+        assert_eq!(
+            (order.phase, &order.revision.a),
+            (Phase::Rest, &old),
+            "{name}"
+        );
+        assert_eq!(order.revision.b, old, "{name}");
+    }
+    assert_eq!(world.pod("web-1").images.b.len(), 1, "the rollout went on");
+    assert_eq!(world.pod("web-0").images.b.len(), 3);
+    assert_eq!(world.pod("web-0").active(), Slot::A);
+    assert_eq!(decision.summary.state, State::Stalled);
+    let current = decision.status.current_revision.clone().unwrap();
+    assert_eq!(current.image, "good:1");
+    (world, decision)
+}
+
+#[test]
+fn an_image_that_crashes_while_it_soaks_is_taken_back_and_the_rollout_stops() {
+    let (world, decision) = fails("crashes:2");
+    assert_eq!(decision.summary.reason, reason::REVISION_FAILED);
+    let message = &decision.summary.message;
+    assert!(
+        message.contains("the worker in container orders-b ended 1 times"),
+        "{message}"
+    );
+    // The pod had rescued itself; the order that follows is above all that it recorded.
+    assert_eq!(world.pod("web-0").order().term, 3);
+}
+
+#[test]
+fn an_image_whose_container_ends_is_replaced_at_once() {
+    let (world, decision) = fails("exits:2");
+    assert_eq!(decision.summary.reason, reason::REVISION_FAILED);
+    let message = &decision.summary.message;
+    assert!(
+        message.contains("container orders-b does not run: ended with exit code 1"),
+        "{message}"
+    );
+    assert_eq!(world.pod("web-0").order().term, 1, "it never served");
+}
+
+#[test]
+fn an_image_that_cannot_take_over_is_given_up_after_three_attempts() {
+    let (_, decision) = fails("clumsy:2");
+    assert_eq!(decision.summary.reason, reason::HANDOVER_FAILED);
+    let message = &decision.summary.message;
+    assert!(message.contains("could not take over in"), "{message}");
+    assert!(message.contains("no acknowledgement"), "{message}");
+}
+
+#[test]
+fn an_image_that_refuses_its_configuration_never_serves() {
+    let (_, decision) = fails("picky:2");
+    let message = &decision.summary.message;
+    assert!(
+        message.contains("slot b refuses its configuration: keyFields is empty"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_image_that_stays_cold_while_the_old_one_is_warm_fails() {
+    let (_, decision) = fails("cold:2");
+    let message = &decision.summary.message;
+    assert!(
+        message.contains("slot b is not warm: store is away"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_failed_revision_is_never_tried_again_until_its_mark_is_deleted() {
+    let (mut world, _) = fails("crashes:2");
+    world.set_image("good:1");
+    assert_eq!(world.settle().summary.state, State::Ready);
+    world.set_image("crashes:2");
+    let images = world.pod("web-0").images.clone();
+    assert_eq!(world.settle().summary.reason, reason::REVISION_FAILED);
+    assert_eq!(world.pod("web-0").images, images);
+    world
+        .revisions
+        .remove(&revision_name("orders", "crashes:2"));
+    world.until_phase("web-0", Phase::PatchStandby);
+}
+
+#[test]
+fn another_image_follows_a_failed_one() {
+    let (mut world, _) = fails("crashes:2");
+    world.set_image("good:3");
+    let decision = world.settle();
+    assert_eq!(decision.summary.message, "2 of 2 pods have good:3");
+}
+
+#[test]
+fn pods_that_have_a_revision_that_failed_elsewhere_keep_it() {
+    let mut world = World::new("good:1", &[("web-0", "node-0"), ("web-1", "node-1")]);
+    world.settle();
+    world.set_image("good:2");
+    world.until_phase("web-1", Phase::Soak);
+    world.pod_mut("web-1").kill(Slot::B);
+    let decision = world.settle();
+    assert_eq!(decision.summary.reason, reason::REVISION_FAILED);
+    assert_eq!(
+        world.pod("web-0").order().revision.a,
+        revision_name("orders", "good:2")
+    );
+    assert_eq!(
+        world.pod("web-1").order().revision.a,
+        revision_name("orders", "good:1")
+    );
+    world.set_image("good:1");
+    assert_eq!(world.settle().summary.message, "2 of 2 pods have good:1");
+}

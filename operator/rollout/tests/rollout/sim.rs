@@ -1,0 +1,377 @@
+//! One simulated pod: the API server's rules for it, its kubelet, and its two slots.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use outrigger_control::{
+    ConfigurationReport, HandoverReport, Order, Pair, PerSlot, Refusal, Report, Role, Slot,
+    TrafficReport,
+};
+use outrigger_rollout::PodChange;
+use serde_json::{Value, json};
+
+/// How an image behaves, by a word in its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    Good,
+    /// Its container ends as soon as it starts.
+    Exits,
+    /// Its worker ends a while after it began to serve.
+    Crashes,
+    /// It never becomes warm.
+    Cold,
+    /// It cannot take over.
+    Clumsy,
+    /// It refuses every configuration.
+    Picky,
+}
+
+impl Behaviour {
+    pub(crate) fn of(image: &str) -> Behaviour {
+        [
+            ("exits", Behaviour::Exits),
+            ("crashes", Behaviour::Crashes),
+            ("cold", Behaviour::Cold),
+            ("clumsy", Behaviour::Clumsy),
+            ("picky", Behaviour::Picky),
+        ]
+        .into_iter()
+        .find(|(word, _)| image.contains(word))
+        .map_or(Behaviour::Good, |(_, behaviour)| behaviour)
+    }
+}
+
+/// A slot's container and the worker in it.
+#[derive(Clone, Debug)]
+struct SimSlot {
+    id: u32,
+    former: Option<u32>,
+    image: String,
+    /// Ticks until kubelet has replaced the container.
+    replacing: Option<u32>,
+    exited: bool,
+    age: u32,
+    active_for: u32,
+    restarts: u64,
+    aborted: u64,
+}
+
+impl SimSlot {
+    fn running(&self) -> bool {
+        self.replacing.is_none() && !self.exited
+    }
+
+    fn warm(&self) -> bool {
+        self.running() && self.age >= 3 && Behaviour::of(&self.image) != Behaviour::Cold
+    }
+}
+
+pub(crate) struct SimPod {
+    pub(crate) object: Value,
+    slots: PerSlot<SimSlot>,
+    active: Slot,
+    pair: Pair,
+    containers: u32,
+    /// The order that the slots read, and ticks until they read the annotation again.
+    read: Order,
+    unread: u32,
+    /// Every image string that each slot had.
+    pub(crate) images: PerSlot<Vec<String>>,
+    pub(crate) silent: bool,
+}
+
+impl SimPod {
+    pub(crate) fn new(name: &str, node: &str, order: &Order, image: &str) -> SimPod {
+        let container = |slot: Slot| json!({"name": slot.container("orders"), "image": image, "restartPolicy": "Always"});
+        let object = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name, "namespace": "store", "uid": format!("uid-{name}"), "generation": 1,
+                "labels": {"app": "shop", "outrigger.dev/app": "shop"},
+                "annotations": {"outrigger.dev/slot-orders": order.to_json().unwrap()},
+            },
+            "spec": {
+                "nodeName": node,
+                "containers": [{"name": "web", "image": "web:1"}],
+                "initContainers": [container(Slot::A), container(Slot::B)],
+            },
+        });
+        let slot = |id| SimSlot {
+            id,
+            former: None,
+            image: image.to_owned(),
+            replacing: None,
+            exited: false,
+            age: 10,
+            active_for: 0,
+            restarts: 0,
+            aborted: 0,
+        };
+        let mut pod = SimPod {
+            object,
+            slots: PerSlot {
+                a: slot(1),
+                b: slot(2),
+            },
+            active: order.active,
+            pair: Pair {
+                term: order.term,
+                takeover: 0,
+            },
+            containers: 2,
+            read: order.clone(),
+            unread: 0,
+            images: PerSlot::both(vec![image.to_owned()]),
+            silent: false,
+        };
+        pod.publish(1);
+        pod
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        let text = &self.object["metadata"]["annotations"]["outrigger.dev/slot-orders"];
+        Order::parse(text.as_str().unwrap()).unwrap()
+    }
+
+    pub(crate) fn pod(&self) -> Arc<Pod> {
+        Arc::new(serde_json::from_value(self.object.clone()).unwrap())
+    }
+
+    pub(crate) fn active(&self) -> Slot {
+        self.active
+    }
+
+    pub(crate) fn takeover(&self) -> u64 {
+        self.pair.takeover
+    }
+
+    fn spec_image(&self, slot: Slot) -> String {
+        let index = usize::from(slot == Slot::B);
+        self.object["spec"]["initContainers"][index]["image"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Whether kubelet has done all that the spec asks for.
+    fn settled(&self) -> bool {
+        Slot::BOTH.into_iter().all(|slot| {
+            self.slots.of(slot).running() && self.slots.of(slot).image == self.spec_image(slot)
+        })
+    }
+
+    /// Takes a patch like the API server, and checks what must hold of every write.
+    pub(crate) fn patch(&mut self, change: &PodChange) {
+        let before = self.order();
+        let settled = self.settled();
+        let mut object = self.object.clone();
+        json_patch::patch(&mut object, &change.patch).unwrap();
+        let changed: Vec<_> = Slot::BOTH
+            .into_iter()
+            .filter(|slot| {
+                let index = usize::from(*slot == Slot::B);
+                let path = format!("/spec/initContainers/{index}/image");
+                object.pointer(&path) != self.object.pointer(&path)
+            })
+            .collect();
+        self.object = object;
+        let after = self.order();
+        assert!(changed.len() <= 1, "both slots in one patch");
+        match changed.first() {
+            Some(slot) => {
+                let other = self.slots.of(slot.peer());
+                assert!(
+                    other.running() && other.image == self.spec_image(slot.peer()),
+                    "slot {slot} was patched while the other one was being replaced"
+                );
+                let image = self.spec_image(*slot);
+                let had = self.images.of_mut(*slot);
+                assert!(!had.contains(&image), "{image} came back in slot {slot}");
+                had.push(image);
+                let generation = self.object["metadata"]["generation"].as_i64().unwrap();
+                self.object["metadata"]["generation"] = (generation + 1).into();
+                // Kubelet is about to be busy with this pod.
+                self.unread = 8;
+            }
+            None => {
+                assert!(settled, "an order while an image patch was unfinished");
+                self.unread = 2;
+            }
+        }
+        assert!(after.term >= before.term, "the term fell");
+        if after.active != before.active {
+            assert!(
+                after.term > before.term,
+                "another active slot in the same term"
+            );
+        }
+    }
+
+    /// A tenth of a second.
+    pub(crate) fn tick(&mut self) {
+        self.kubelet();
+        self.read_order();
+        self.workers();
+        let observed = self.object["metadata"]["generation"].as_i64().unwrap();
+        self.publish(observed);
+    }
+
+    fn kubelet(&mut self) {
+        for slot in Slot::BOTH {
+            let image = self.spec_image(slot);
+            let state = self.slots.of_mut(slot);
+            state.age += 1;
+            match state.replacing {
+                None if state.image != image => {
+                    state.replacing = Some(4);
+                    // A standby that is told to stop just ends; an active slot hands over first.
+                    if self.active == slot {
+                        self.active = slot.peer();
+                        self.pair.takeover += 1;
+                    }
+                }
+                Some(0) => {
+                    self.containers += 1;
+                    *state = SimSlot {
+                        id: self.containers,
+                        former: Some(state.id),
+                        exited: Behaviour::of(&image) == Behaviour::Exits,
+                        image,
+                        replacing: None,
+                        age: 0,
+                        active_for: 0,
+                        restarts: 0,
+                        aborted: 0,
+                    };
+                }
+                Some(left) => state.replacing = Some(left - 1),
+                None => {}
+            }
+        }
+    }
+
+    fn read_order(&mut self) {
+        if self.read == self.order() {
+            return;
+        }
+        match self.unread {
+            0 => self.read = self.order(),
+            _ => self.unread -= 1,
+        }
+    }
+
+    fn workers(&mut self) {
+        let term = self.read.term;
+        let called = self.read.active;
+        if term > self.pair.term {
+            let slot = self.slots.of_mut(called);
+            if self.active == called {
+                self.pair = Pair { term, takeover: 0 };
+            } else if slot.warm() && Behaviour::of(&slot.image) == Behaviour::Clumsy {
+                slot.aborted += 1;
+            } else if slot.warm() {
+                self.active = called;
+                slot.active_for = 0;
+                self.pair = Pair { term, takeover: 0 };
+            }
+        }
+        let slot = self.slots.of_mut(self.active);
+        slot.active_for += 1;
+        if Behaviour::of(&slot.image) == Behaviour::Crashes && slot.active_for == 5 {
+            slot.restarts += 1;
+            self.active = self.active.peer();
+            self.pair.takeover += 1;
+        }
+    }
+
+    /// Ends a worker, as `kill -9` does.
+    pub(crate) fn kill(&mut self, slot: Slot) {
+        self.slots.of_mut(slot).restarts += 1;
+        if self.active == slot {
+            self.active = slot.peer();
+            self.pair.takeover += 1;
+        }
+    }
+
+    fn publish(&mut self, observed: i64) {
+        let statuses: Vec<_> = Slot::BOTH
+            .into_iter()
+            .map(|slot| {
+                let state = self.slots.of(slot);
+                let ended = json!({"terminated": {
+                    "exitCode": i32::from(state.exited), "containerID": state.id.to_string(),
+                }});
+                let last = state.former.map(
+                    |id| json!({"terminated": {"exitCode": 0, "containerID": id.to_string()}}),
+                );
+                json!({
+                    "name": slot.container("orders"),
+                    "image": state.image,
+                    "imageID": format!("registry/{}", digest_of(&state.image)),
+                    "ready": state.running(),
+                    "restartCount": 0,
+                    "containerID": state.id.to_string(),
+                    "state": if state.running() { json!({"running": {}}) } else { ended },
+                    "lastState": last.unwrap_or(json!({})),
+                })
+            })
+            .collect();
+        let ready = Slot::BOTH
+            .into_iter()
+            .all(|slot| !self.slots.of(slot).exited);
+        self.object["status"] = json!({
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "observedGeneration": observed,
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "initContainerStatuses": statuses,
+        });
+    }
+
+    pub(crate) fn report(&self, slot: Slot) -> Option<Report> {
+        let state = self.slots.of(slot);
+        if self.silent || !state.running() {
+            return None;
+        }
+        let config = self.read.config.of(slot).clone();
+        let picky = Behaviour::of(&state.image) == Behaviour::Picky;
+        let role = match self.active == slot {
+            true => Role::Active,
+            false => Role::Standby,
+        };
+        Some(Report {
+            sidecar: "orders".into(),
+            slot,
+            version: "1".into(),
+            role,
+            pair: self.pair,
+            order_term: Some(self.read.term),
+            order_refused: None,
+            warm: state.warm(),
+            not_warm: (!state.warm()).then(|| "store is away".into()),
+            configuration: ConfigurationReport {
+                hash: (!picky).then(|| config.clone()),
+                refused: picky.then(|| Refusal {
+                    hash: config,
+                    message: "keyFields is empty".into(),
+                }),
+            },
+            worker_restarts: state.restarts,
+            drained: role == Role::Standby,
+            traffic: TrafficReport::default(),
+            handover: HandoverReport {
+                aborted: state.aborted,
+                last_error: (state.aborted > 0).then(|| "no acknowledgement".into()),
+                ..HandoverReport::default()
+            },
+        })
+    }
+}
+
+/// The digest of an image: its name says what it is, so its slots behave like it.
+pub(crate) fn digest_of(image: &str) -> String {
+    match image.split_once('@') {
+        Some((_, digest)) => format!("image@{digest}"),
+        None => format!("image@sha256:{}", image.replace([':', '/'], "-")),
+    }
+}
