@@ -56,11 +56,12 @@ pub struct IntegrationSidecarSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub functions: Vec<FunctionSpec>,
 
-    /// Who shares one running sidecar; `Pod` when absent.
+    /// See [`Sharing`], whose text stands in the schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
 
-    /// Where functions store.
+    /// Where the functions of this sidecar store. A function of kind `idempotency` needs
+    /// `postgresql`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
 
@@ -72,6 +73,19 @@ pub struct IntegrationSidecarSpec {
     pub resources: Option<SlotResources>,
 
     /// How a new image reaches running pods.
+    ///
+    /// Before any pod is touched, the image is tried on each node concerned by a short-lived
+    /// preflight pod, with the configuration and the pull secrets of the application's pods. If
+    /// that fails, the rollout ends there, and `status.conditions` quotes the reason. Then one pod
+    /// after the other goes through five phases, which `status.swap` shows:
+    ///
+    /// - PatchStandby: the standby slot gets the new image.
+    /// - Warm: it loads its configuration and connects to its store.
+    /// - Handover: it takes over listeners and connections, and serves.
+    /// - Soak: the old slot, still on the old image, is ready to take over again.
+    /// - PatchOld: the old slot gets the new image too, and is the standby from then on.
+    ///
+    /// Setting the former image again goes back in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateSpec>,
 
@@ -107,7 +121,9 @@ pub struct FunctionSpec {
     #[schemars(range(min = 1024, max = 65535))]
     pub port: Option<i32>,
 
-    /// Stores a document once per key; see its fields for the parameters.
+    /// The function stores a document once per key, and answers a second one of the same key with
+    /// the first. These parameters may be given, or replaced, by `configFrom` and by each
+    /// application's own `parameters`; what counts is what they give together.
     pub idempotency: IdempotencyParameters,
 
     /// ConfigMaps and Secrets with more parameters. Each key is the name of a parameter and its
@@ -141,7 +157,9 @@ pub struct ParameterSource {
     pub secret_ref: Option<LocalReference>,
 }
 
-/// Who shares one running sidecar.
+/// Who shares one running sidecar; `Pod` when absent.
+///
+/// - Pod: all containers of one pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Sharing {
     /// All containers of one pod.
@@ -154,7 +172,8 @@ pub enum Sharing {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.postgresql)", "store.postgresql must be set"))]
 pub struct Store {
-    /// A PostgreSQL database.
+    /// A PostgreSQL database (14 or later). The functions create their own tables, named
+    /// `outrigger_…`, in the first schema of the user's search path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<PostgresqlStore>,
 }
@@ -171,15 +190,11 @@ pub struct SlotResources {
     pub limits: Option<BTreeMap<String, Quantity>>,
 }
 
-/// How a new image reaches running pods.
-///
-/// Before any pod is touched the image is tried on each node concerned by a short-lived preflight
-/// pod, with the configuration and the pull secrets of the pods. Then one pod after the other goes
-/// through PatchStandby, Warm, Handover, Soak and PatchOld.
+/// How a new image reaches running pods; see [`IntegrationSidecarSpec::update`].
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateSpec {
-    /// How a pod's slots get a new image; `HotSwap` when absent.
+    /// See [`UpdateStrategy`], whose text stands in the schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<UpdateStrategy>,
 
@@ -194,12 +209,14 @@ pub struct UpdateSpec {
     pub paused: Option<bool>,
 }
 
-/// How a pod's slots get a new image.
+/// How a pod's slots get a new image; `HotSwap` when absent.
+///
+/// - HotSwap: the standby slot gets the new image, takes over listeners and connections from the
+///   active one, and after the soak time the old slot follows. No container of the application
+///   restarts, no connection closes, the pod stays Ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UpdateStrategy {
-    /// The standby slot gets the new image, takes over listeners and connections from the active
-    /// one, and after the soak time the old slot follows. No container of the application
-    /// restarts, no connection closes, the pod stays Ready.
+    /// One slot after the other, the active one being passed on in between.
     #[default]
     HotSwap,
 }

@@ -33,7 +33,7 @@ pub fn manifests() -> Vec<Manifest> {
                     .as_mut()
                     .and_then(|validation| validation.open_api_v3_schema.as_mut())
                 {
-                    absent_rather_than_null(schema);
+                    for_api_server(schema);
                 }
             }
             Manifest {
@@ -44,17 +44,48 @@ pub fn manifests() -> Vec<Manifest> {
         .collect()
 }
 
+/// What schemars writes, as the API server and `kubectl explain` want it.
+///
 /// schemars marks every `Option` nullable. Without the mark the API server drops a null, so that
-/// the rules' `has()` means what it says.
-fn absent_rather_than_null(schema: &mut JSONSchemaProps) {
+/// the rules' `has()` means what it says. `kubectl explain` wraps lines by itself.
+fn for_api_server(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(text) = &mut schema.description {
+        *text = unwrapped(text);
+    }
     for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
-        absent_rather_than_null(property);
+        for_api_server(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        absent_rather_than_null(items);
+        for_api_server(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        absent_rather_than_null(values);
+        for_api_server(values);
+    }
+}
+
+/// A text with one line for each paragraph and each item of a list.
+fn unwrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim) {
+        match lines.last_mut() {
+            Some(last) if !last.is_empty() && !line.is_empty() && !line.starts_with("- ") => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paragraphs_and_items_have_a_line_each() {
+        let text = "One\ntwo.\n\nThree:\n\n- four\n  five\n- six";
+        assert_eq!(unwrapped(text), "One two.\n\nThree:\n\n- four five\n- six");
     }
 }

@@ -23,7 +23,7 @@ pub struct PostgresqlStore {
     /// User and password.
     pub credentials: Credentials,
 
-    /// How the connection is protected; `VerifyFull` when absent.
+    /// See [`SslMode`], whose text stands in the schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssl_mode: Option<SslMode>,
 
@@ -46,7 +46,10 @@ pub struct Credentials {
     pub secret_name: String,
 }
 
-/// How a connection to PostgreSQL is protected; the names follow libpq's `sslmode`.
+/// How the connection is protected; `VerifyFull` when absent. The names follow libpq's `sslmode`.
+///
+/// - Disable: not encrypted. The password is still protected by SCRAM-SHA-256.
+/// - VerifyFull: TLS; the server's certificate must be valid for `host`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SslMode {
     /// Not encrypted. The password is still protected by SCRAM-SHA-256.
