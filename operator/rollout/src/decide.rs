@@ -337,6 +337,12 @@ impl<'a> Rollout<'a> {
                 pod.name, pod.application
             ));
         }
+        if let Some(other) = &pod.other_swap {
+            return Some(format!(
+                "pod {}: sidecar {other} is being swapped",
+                pod.name
+            ));
+        }
         if !pod.ready {
             // What a slot that cannot run has broken, a new image may mend.
             let mends = pod.broken().is_some();
@@ -356,7 +362,7 @@ impl<'a> Rollout<'a> {
                 .actions
                 .iter()
                 .any(|action| matches!(action, Action::Patch(change) if change.uid == pod.uid));
-            if patched || !pod.is_observed() {
+            if patched || !pod.is_observed() || pod.other_swap.is_some() {
                 continue;
             }
             let target = self.survey.revision_of(pod, pod.order.active);

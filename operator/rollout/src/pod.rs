@@ -41,6 +41,8 @@ pub struct SwapPod {
     pub ready: bool,
     /// Whether the pod is being deleted.
     pub deleting: bool,
+    /// Another sidecar of the pod that is being swapped.
+    pub other_swap: Option<String>,
     /// Whether the pod belongs to a Job that counts a restart of a slot as a failure.
     pub job_counts_restarts: bool,
 }
@@ -94,6 +96,7 @@ impl SwapPod {
             observed_generation: status.observed_generation.unwrap_or(0),
             ready,
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            other_swap: other_swap(pod, sidecar),
             job_counts_restarts: counts_restarts(pod),
             name,
         }))
@@ -168,6 +171,18 @@ fn count(image: &str) -> Option<i64> {
     name.rsplit_once('-')?.1.parse().ok()
 }
 
+/// Another sidecar whose swap has begun.
+fn other_swap(pod: &Pod, sidecar: &str) -> Option<String> {
+    let others = injection::orders(pod).into_iter();
+    let mut swapping = others.filter(|(name, order)| {
+        name != sidecar
+            && order.as_ref().is_ok_and(|order| {
+                order.phase != Phase::Rest || order.revision.a != order.revision.b
+            })
+    });
+    swapping.next().map(|(name, _)| name)
+}
+
 /// The Job controller adds up restarts of containers of pods that restart them.
 fn counts_restarts(pod: &Pod) -> bool {
     let restarts = pod
@@ -215,6 +230,12 @@ impl PodChange {
             json!({"op": "test", "path": annotation, "value": pod.annotation}),
         ];
         if let Some((slot, image)) = &image {
+            if pod.generation > 0 {
+                // Nobody else has patched an image since, of another sidecar for one.
+                operations.push(json!({
+                    "op": "test", "path": "/metadata/generation", "value": pod.generation,
+                }));
+            }
             let state = pod.slots.of(*slot);
             let path = format!("/spec/initContainers/{}", state.index);
             operations.extend([

@@ -211,12 +211,6 @@ impl Swap<'_> {
     }
 
     fn handover_wait(&self, new: Slot, answers: &Answers) -> Step {
-        let term = self.order().term;
-        let late = self.elapsed() >= ORDER_LIMIT;
-        let not_seen = Slot::BOTH.into_iter().find(|slot| {
-            self.report(*slot)
-                .is_some_and(|report| report.order_term.is_none_or(|seen| seen < term))
-        });
         let refused = answers
             .of(new)
             .report()
@@ -225,15 +219,26 @@ impl Swap<'_> {
             let what = format!("slot {new} refuses its order: {refusal}");
             return self.wait(reason::HANDOVER_FAILED, &what, true, SOON);
         }
-        if let Some(slot) = not_seen.filter(|_| late) {
-            let what = format!(
-                "slot {slot} has not read the order with term {term} for {} s",
-                self.elapsed().as_secs()
-            );
-            return self.wait(reason::ORDER_NOT_SEEN, &what, true, SOON);
+        if let Some(wait) = self.unread(new).or_else(|| self.unread(new.peer())) {
+            return wait;
         }
         let what = format!("slot {new} takes over");
         self.wait(reason::SWAPPING, &what, true, SOON)
+    }
+
+    /// While a slot has not read its order.
+    fn unread(&self, slot: Slot) -> Option<Step> {
+        let term = self.order().term;
+        let report = self.report(slot)?;
+        if report.order_term.is_some_and(|seen| seen >= term) {
+            return None;
+        }
+        let what = format!("slot {slot} has not read the order with term {term}");
+        let reason = match self.elapsed() >= ORDER_LIMIT {
+            true => reason::ORDER_NOT_SEEN,
+            false => reason::SWAPPING,
+        };
+        Some(self.wait(reason, &what, true, SOON))
     }
 
     /// While the new slot has to prove itself.
@@ -309,7 +314,8 @@ impl Swap<'_> {
     /// The slot that is to be active has the target, the other one does not.
     fn follow(&self, old: Slot) -> Step {
         if !self.pod.slots.of(old).container.running {
-            return self.replace(old, Phase::PatchOld);
+            let first = self.starting(old.peer());
+            return first.unwrap_or_else(|| self.replace(old, Phase::PatchOld));
         }
         let serving = match self.who_serves() {
             Ok(slot) => slot,
@@ -331,6 +337,29 @@ impl Swap<'_> {
         }
     }
 
+    /// While a slot that was mended has not started: a pod has one unfinished image patch at most.
+    fn starting(&self, slot: Slot) -> Option<Step> {
+        let container = &self.pod.slots.of(slot).container;
+        if container.running {
+            return None;
+        }
+        let name = self.container(slot);
+        Some(match &container.trouble {
+            Some(trouble) if self.judged(slot) => self.failed(
+                reason::REVISION_FAILED,
+                &format!("container {name} does not run: {trouble}"),
+            ),
+            Some(trouble) => {
+                let what = format!("container {name} does not run: {trouble}");
+                self.wait(reason::WAITING, &what, false, LATER)
+            }
+            None => {
+                let what = format!("container {name} is being replaced");
+                self.wait(reason::SWAPPING, &what, false, LATER)
+            }
+        })
+    }
+
     /// The slot that has the target does not serve yet.
     fn bring_in(&self, new: Slot) -> Step {
         if let Some(failed) = self.crash(new) {
@@ -348,7 +377,8 @@ impl Swap<'_> {
             let wait = || self.wait(reason::SWAPPING, &what, true, SOON);
             return self.silence(new).unwrap_or_else(wait);
         };
-        match self.unwarm(new, report) {
+        let unread = self.unread(new).filter(|_| self.judged(new));
+        match unread.or_else(|| self.unwarm(new, report)) {
             None => self.call(new, Phase::Handover),
             Some(_) if phase != Phase::Warm => self.phase(Phase::Warm),
             Some(step) => step,

@@ -210,19 +210,21 @@ impl Work<'_> {
     async fn tell(&self, action: &Action) {
         let sidecar = &self.found.sidecar;
         let metrics = &self.watched.context.metrics.swaps;
-        let current = sidecar
-            .status
-            .as_ref()
-            .and_then(|status| status.current_revision.as_ref())
-            .map(|revision| revision.name.as_str());
-        if let Some(ended) = ending(action, current) {
-            metrics.ended(ended);
-        }
         let mut about = None;
-        if let Action::Patch(change) = action {
-            metrics.written(change);
-            let mut pods = self.found.pods.iter();
-            about = pods.find(|pod| pod.uid().as_deref() == Some(change.uid.as_str()));
+        match action {
+            Action::FailRevision { .. } => metrics.failed(),
+            Action::Patch(change) => {
+                let status = sidecar.status.as_ref();
+                let current = status.and_then(|status| status.current_revision.as_ref());
+                let current = current.map(|revision| revision.name.as_str());
+                if let Some(ended) = ending(change, current) {
+                    metrics.ended(ended);
+                }
+                metrics.written(change);
+                let mut pods = self.found.pods.iter();
+                about = pods.find(|pod| pod.uid().as_deref() == Some(change.uid.as_str()));
+            }
+            _ => {}
         }
         let about = about.map(|pod| pod.object_ref(&()));
         let Some(told) = story(action, &sidecar.name_any(), about.clone()) else {

@@ -12,9 +12,7 @@ use prometheus_client::registry::Registry;
 pub(crate) enum Ended {
     /// Both slots have the new image.
     Succeeded,
-    /// The new image failed, and gives way.
-    Failed,
-    /// The spec was changed back before the end.
+    /// Both slots have the former image again: the new one failed, or the spec was changed back.
     TakenBack,
 }
 
@@ -33,12 +31,14 @@ struct Phases {
 pub(crate) struct SwapMetrics {
     swaps: Family<Swaps, Counter>,
     phases: Family<Phases, Histogram>,
+    failed: Counter,
 }
 
 impl SwapMetrics {
     pub(crate) fn register(registry: &mut Registry) -> SwapMetrics {
         let metrics = SwapMetrics {
             swaps: Family::default(),
+            failed: Counter::default(),
             phases: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.05, 2.0, 12))
             }),
@@ -53,7 +53,12 @@ impl SwapMetrics {
             "Time that a pod's swap spent in a phase",
             metrics.phases.clone(),
         );
-        for result in [Ended::Succeeded, Ended::Failed, Ended::TakenBack] {
+        registry.register(
+            "outrigger_revisions_failed",
+            "Images that were marked as failed",
+            metrics.failed.clone(),
+        );
+        for result in [Ended::Succeeded, Ended::TakenBack] {
             drop(metrics.swaps.get_or_create(&Swaps { result }));
         }
         metrics
@@ -61,6 +66,11 @@ impl SwapMetrics {
 
     pub(crate) fn ended(&self, result: Ended) {
         self.swaps.get_or_create(&Swaps { result }).inc();
+    }
+
+    /// Counts an image that was marked as failed.
+    pub(crate) fn failed(&self) {
+        self.failed.inc();
     }
 
     /// Counts a write to a pod.

@@ -53,10 +53,12 @@ pub(super) async fn report(
     let found = sidecar.status.as_ref();
     let conditions = found.map_or(&[][..], |found| &found.conditions);
     wanted.conditions = summary.conditions(conditions, sidecar.metadata.generation, now);
-    let former = found.and_then(|found| status::reason(&found.conditions));
-    let former = former.map(str::to_owned);
+    let told = found.is_some_and(|found| {
+        status::reason(&found.conditions) == Some(summary.reason)
+            && found.observed_generation == wanted.observed_generation
+    });
     let written = status::report(&context.client, sidecar, found, &wanted).await?;
-    if written && former.as_deref() != Some(summary.reason) {
+    if written && !told {
         let (name, namespace) = (sidecar.name_any(), sidecar.namespace().unwrap_or_default());
         let (reason, message) = (summary.reason, &summary.message);
         tracing::info!(namespace, name, reason, message, "IntegrationSidecar");

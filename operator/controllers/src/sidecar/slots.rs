@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use outrigger_control::{PerSlot, Report, Slot};
 use outrigger_rollout::{Answer, Answers, SwapPod};
 use parking_lot::Mutex;
@@ -19,6 +19,8 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(2);
 /// A report is far smaller.
 const LONGEST: usize = 64 * 1024;
+/// A slot that was not asked for so long may have answered in between.
+const UNHEARD: SignedDuration = SignedDuration::from_secs(10);
 /// Pods asked at once.
 const AT_ONCE: usize = 16;
 
@@ -26,7 +28,29 @@ const AT_ONCE: usize = 16;
 pub(super) struct Slots {
     http: Client<HttpConnector, Empty<Bytes>>,
     /// By the UID of the pod and the port of the slot.
-    silent: Mutex<HashMap<(String, u16), Timestamp>>,
+    silent: Mutex<HashMap<(String, u16), Silence>>,
+}
+
+/// A slot that does not answer.
+#[derive(Debug, Default)]
+struct Silence {
+    container: Option<String>,
+    since: Timestamp,
+    asked: Timestamp,
+}
+
+impl Silence {
+    /// Since when it lasts, as of now. It begins anew with another container, and where nobody has
+    /// listened for a while.
+    fn lasts(&mut self, container: &Option<String>) -> Timestamp {
+        let now = Timestamp::now();
+        if self.container != *container || now.duration_since(self.asked) > UNHEARD {
+            self.container.clone_from(container);
+            self.since = now;
+        }
+        self.asked = now;
+        self.since
+    }
 }
 
 impl Slots {
@@ -59,13 +83,14 @@ impl Slots {
 
     async fn answer(&self, pod: &SwapPod, slot: Slot) -> Answer {
         let key = (pod.uid.clone(), *pod.order.admin.of(slot));
+        let container = &pod.slots.of(slot).container.id;
         match self.report(pod, slot).await {
             Ok(report) => {
                 self.silent.lock().remove(&key);
                 Answer::Report(Box::new(report))
             }
             Err(error) => Answer::Silent {
-                since: *self.silent.lock().entry(key).or_insert_with(Timestamp::now),
+                since: self.silent.lock().entry(key).or_default().lasts(container),
                 error,
             },
         }

@@ -124,18 +124,13 @@ fn written(change: &PodChange, sidecar: &str) -> Option<(EventType, &'static str
     }
 }
 
-/// How a swap ended, if the action ends one. `current` is the revision that pods had before.
-pub(super) fn ending(action: &Action, current: Option<&str>) -> Option<Ended> {
-    match action {
-        Action::FailRevision { .. } => Some(Ended::Failed),
-        Action::Patch(change)
-            if change.before.phase != Phase::Rest && change.after.phase == Phase::Rest =>
-        {
-            match Some(change.after.revision.a.as_str()) == current {
-                true => Some(Ended::TakenBack),
-                false => Some(Ended::Succeeded),
-            }
-        }
-        _ => None,
+/// How a swap ended, if the write ends one. `current` is the revision that pods had before.
+pub(super) fn ending(change: &PodChange, current: Option<&str>) -> Option<Ended> {
+    if change.before.phase == Phase::Rest || change.after.phase != Phase::Rest {
+        return None;
+    }
+    match Some(change.after.revision.a.as_str()) == current {
+        true => Some(Ended::TakenBack),
+        false => Some(Ended::Succeeded),
     }
 }

@@ -129,3 +129,46 @@ fn pods_that_have_a_revision_that_failed_elsewhere_keep_it() {
     world.set_image("good:1");
     assert_eq!(world.settle().summary.message, "2 of 2 pods have good:1");
 }
+
+#[test]
+fn pods_that_never_started_for_want_of_their_first_image_are_mended_by_another() {
+    let mut world = World::new("missing:1", &[("web-0", "node-0")]);
+    world.unusable.insert(
+        "missing".into(),
+        serde_json::json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}),
+    );
+    assert_eq!(world.settle().summary.reason, reason::PREFLIGHT_FAILED);
+    world.set_image("good:2");
+    let decision = world.settle();
+    assert_eq!(decision.summary.message, "1 of 1 pods have good:2");
+    assert_eq!(world.pod("web-0").order().phase, Phase::Rest);
+}
+
+#[test]
+fn an_order_that_no_slot_reads_is_told_and_taken_back_until_they_read_again() {
+    let mut world = World::new("good:1", &[("web-0", "node-0")]);
+    world.settle();
+    world.set_image("good:2");
+    world.until_phase("web-0", Phase::Handover);
+    world.pod_mut("web-0").deaf = true;
+    world.until(|world| world.decide().summary.reason == reason::ORDER_NOT_SEEN);
+    let message = world.decide().summary.message;
+    assert!(
+        message.starts_with("pod web-0: slot b has not read the order with term 2"),
+        "{message}"
+    );
+    world.until_phase("web-0", Phase::Warm);
+    let order = world.pod("web-0").order();
+    assert_eq!((order.active, order.term), (Slot::A, 3));
+    for _ in 0..200 {
+        world.turn();
+    }
+    assert_eq!(
+        world.pod("web-0").order(),
+        order,
+        "no further order before this one is read"
+    );
+    world.pod_mut("web-0").deaf = false;
+    assert_eq!(world.settle().summary.state, State::Ready);
+    assert_eq!(world.pod("web-0").active(), Slot::B);
+}

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Good,
+    /// It cannot be pulled.
+    Missing,
     /// Its container ends as soon as it starts.
     Exits,
     /// Its worker ends a while after it began to serve.
@@ -29,6 +31,7 @@ pub(crate) enum Behaviour {
 impl Behaviour {
     pub(crate) fn of(image: &str) -> Behaviour {
         [
+            ("missing", Behaviour::Missing),
             ("exits", Behaviour::Exits),
             ("crashes", Behaviour::Crashes),
             ("cold", Behaviour::Cold),
@@ -50,6 +53,7 @@ struct SimSlot {
     /// Ticks until kubelet has replaced the container.
     replacing: Option<u32>,
     exited: bool,
+    started: bool,
     age: u32,
     active_for: u32,
     restarts: u64,
@@ -58,7 +62,7 @@ struct SimSlot {
 
 impl SimSlot {
     fn running(&self) -> bool {
-        self.replacing.is_none() && !self.exited
+        self.started && self.replacing.is_none() && !self.exited
     }
 
     fn warm(&self) -> bool {
@@ -78,6 +82,8 @@ pub(crate) struct SimPod {
     /// Every image string that each slot had.
     pub(crate) images: PerSlot<Vec<String>>,
     pub(crate) silent: bool,
+    /// The slots read no orders.
+    pub(crate) deaf: bool,
 }
 
 impl SimPod {
@@ -102,6 +108,7 @@ impl SimPod {
             image: image.to_owned(),
             replacing: None,
             exited: false,
+            started: Behaviour::of(image) != Behaviour::Missing,
             age: 10,
             active_for: 0,
             restarts: 0,
@@ -123,6 +130,7 @@ impl SimPod {
             unread: 0,
             images: PerSlot::both(vec![image.to_owned()]),
             silent: false,
+            deaf: false,
         };
         pod.publish(1);
         pod
@@ -181,7 +189,7 @@ impl SimPod {
             Some(slot) => {
                 let other = self.slots.of(slot.peer());
                 assert!(
-                    other.running() && other.image == self.spec_image(slot.peer()),
+                    other.replacing.is_none() && other.image == self.spec_image(slot.peer()),
                     "slot {slot} was patched while the other one was being replaced"
                 );
                 let image = self.spec_image(*slot);
@@ -219,8 +227,16 @@ impl SimPod {
     fn kubelet(&mut self) {
         for slot in Slot::BOTH {
             let image = self.spec_image(slot);
+            let first = slot == Slot::A || self.slots.a.running();
             let state = self.slots.of_mut(slot);
             state.age += 1;
+            if !state.started {
+                // Slots start one after the other.
+                state.started = first && Behaviour::of(&image) != Behaviour::Missing;
+                state.image = image;
+                state.age = 0;
+                continue;
+            }
             match state.replacing {
                 None if state.image != image => {
                     state.replacing = Some(4);
@@ -237,6 +253,7 @@ impl SimPod {
                         former: Some(state.id),
                         exited: Behaviour::of(&image) == Behaviour::Exits,
                         image,
+                        started: true,
                         replacing: None,
                         age: 0,
                         active_for: 0,
@@ -251,7 +268,7 @@ impl SimPod {
     }
 
     fn read_order(&mut self) {
-        if self.read == self.order() {
+        if self.deaf || self.read == self.order() {
             return;
         }
         match self.unread {
@@ -298,6 +315,16 @@ impl SimPod {
             .into_iter()
             .map(|slot| {
                 let state = self.slots.of(slot);
+                if !state.started {
+                    let reason = match slot {
+                        Slot::A => "ErrImagePull",
+                        Slot::B => "PodInitializing",
+                    };
+                    return json!({
+                        "name": slot.container("orders"), "image": state.image, "imageID": "",
+                        "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason}},
+                    });
+                }
                 let ended = json!({"terminated": {
                     "exitCode": i32::from(state.exited), "containerID": state.id.to_string(),
                 }});
@@ -318,7 +345,7 @@ impl SimPod {
             .collect();
         let ready = Slot::BOTH
             .into_iter()
-            .all(|slot| !self.slots.of(slot).exited);
+            .all(|slot| self.slots.of(slot).started && !self.slots.of(slot).exited);
         self.object["status"] = json!({
             "phase": "Running",
             "podIP": "10.0.0.1",

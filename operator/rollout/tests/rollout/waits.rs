@@ -140,3 +140,33 @@ fn slots_that_cannot_be_asked_stop_the_swap_before_the_handover() {
     }
     assert_eq!(world.settle().summary.state, State::Ready);
 }
+
+#[test]
+fn a_pod_in_which_another_sidecar_is_swapped_waits() {
+    let mut world = world();
+    let mut other = world.pod("web-0").order();
+    other.phase = Phase::PatchOld;
+    let annotations = &mut world.pods[0].object["metadata"]["annotations"];
+    annotations["outrigger.dev/slot-router"] = other.to_json().unwrap().into();
+    world.set_image("good:2");
+    let decision = stuck(&mut world);
+    assert_eq!(phases(&world, "web-1"), ALL);
+    assert_eq!(
+        decision.summary.message,
+        "pod web-0: sidecar router is being swapped; 1 of 2 pods have good:2"
+    );
+}
+
+#[test]
+fn an_application_that_is_not_valid_keeps_its_pods_and_says_so() {
+    let mut world = world();
+    world.invalid = true;
+    world.set_image("good:2");
+    let decision = stuck(&mut world);
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert_eq!(
+        decision.summary.message,
+        "pods of IntegratedApp shop keep their image until it is mended: no such sidecar"
+    );
+    assert_eq!(phases(&world, "web-0"), []);
+}

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) sidecar: IntegrationSidecar,
     pub(crate) application: IntegratedApp,
     pub(crate) published: bool,
+    /// The application cannot be served as it stands.
+    pub(crate) invalid: bool,
     pub(crate) pods: Vec<SimPod>,
     pub(crate) revisions: BTreeMap<String, ControllerRevision>,
     pub(crate) trials: BTreeMap<String, (u32, Value)>,
@@ -75,6 +77,7 @@ impl World {
             }))
             .unwrap(),
             published: true,
+            invalid: false,
             pods: Vec::new(),
             revisions: BTreeMap::new(),
             trials: BTreeMap::new(),
@@ -170,7 +173,10 @@ impl World {
         let applications = [Application {
             name: "shop".into(),
             sidecar: "orders".into(),
-            plan: Ok(plan),
+            plan: match self.invalid {
+                true => Err("no such sidecar".into()),
+                false => Ok(plan),
+            },
             documents,
         }];
         let pods: Vec<Arc<Pod>> = self.pods.iter().map(SimPod::pod).collect();
