@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.workloadRef) != has(self.selector)", "exactly one of workloadRef and selector must be set"),
-    validation = ("!has(self.selector) || has(self.selector.matchLabels) || has(self.selector.matchExpressions)", "selector must name at least one label: an empty one would match every pod of the namespace"),
+    validation = ("!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)", "selector must name at least one label: an empty one would match every pod of the namespace"),
 )]
 pub struct IntegratedAppSpec {
     /// The workload whose pods are the application: a Deployment, StatefulSet, DaemonSet, Job,

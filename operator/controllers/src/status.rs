@@ -91,9 +91,6 @@ pub(crate) fn listed<T: AsRef<str>>(items: &[T], most: usize) -> String {
 }
 
 /// Writes an object's status if it is not the one that was found. Whether it was written.
-///
-/// The object must still be the one that was read: one of the same name that was created since
-/// gets its own status.
 pub(crate) async fn report<K, S>(
     client: &Client,
     object: &K,
@@ -117,7 +114,10 @@ where
     let applied = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"uid": object.meta().uid},
+        "metadata": {
+            "name": object.name_any(),
+            "namespace": object.namespace(),
+        },
         "status": wanted,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();

@@ -145,7 +145,12 @@ impl State {
                 json_patch::patch(&mut changed, &patch).map_err(|_| INVALID)?;
             }
             PatchForm::Merge | PatchForm::Apply => {
-                for field in ["uid", "resourceVersion"] {
+                // A write of the status ignores all other fields but the version.
+                let guards: &[&str] = match address.subresource {
+                    None => &["uid", "resourceVersion"],
+                    Some(_) => &["resourceVersion"],
+                };
+                for field in guards {
                     let wanted = &body["metadata"][field];
                     if !wanted.is_null() && *wanted != found["metadata"][field] {
                         return Err(CONFLICT);
