@@ -16,8 +16,6 @@ use serde_json::json;
 pub(crate) enum Progress {
     /// It does what its spec asks for.
     Ready,
-    /// It does what its spec asked for before, and the operator is at work on the change.
-    ReadyAndReconciling,
     /// The operator is at work on it.
     Reconciling,
     /// The operator cannot go on without a change by somebody.
@@ -41,14 +39,8 @@ impl Summary {
         generation: Option<i64>,
         now: Timestamp,
     ) -> Vec<Condition> {
-        let ready = matches!(
-            self.progress,
-            Progress::Ready | Progress::ReadyAndReconciling
-        );
-        let reconciling = matches!(
-            self.progress,
-            Progress::Reconciling | Progress::ReadyAndReconciling
-        );
+        let ready = self.progress == Progress::Ready;
+        let reconciling = self.progress == Progress::Reconciling;
         let stalled = self.progress == Progress::Stalled;
         let condition = |type_: &str, status: bool| {
             let status = if status { "True" } else { "False" };
@@ -152,10 +144,6 @@ mod tests {
     fn ready_is_always_there_and_the_others_only_while_true() {
         for (progress, expected) in [
             (Progress::Ready, vec![("Ready", "True")]),
-            (
-                Progress::ReadyAndReconciling,
-                vec![("Ready", "True"), ("Reconciling", "True")],
-            ),
             (
                 Progress::Reconciling,
                 vec![("Ready", "False"), ("Reconciling", "True")],

@@ -74,7 +74,7 @@ fn story(summary: &Summary) -> Option<Story> {
     let type_ = match summary.progress {
         Progress::Ready => EventType::Normal,
         Progress::Stalled => EventType::Warning,
-        Progress::Reconciling | Progress::ReadyAndReconciling => return None,
+        Progress::Reconciling => return None,
     };
     Some(Story {
         type_,
