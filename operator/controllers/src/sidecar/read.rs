@@ -8,9 +8,9 @@ use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
 use outrigger_control::layout;
-use outrigger_injection::orders;
 use outrigger_lookup::LookupError;
 use outrigger_plan::{Referenced, revision_name};
+use outrigger_rollout::{SwapPod, carriers};
 
 use super::watched::Watched;
 
@@ -62,7 +62,7 @@ pub(super) async fn read(
     let annotation = layout::order_annotation(&name);
     let mut pods = context.pods.in_namespace(&namespace);
     pods.retain(|pod| pod.annotations().contains_key(&annotation));
-    let budgets = match is_behind(&pods, sidecar) {
+    let budgets = match may_begin(&pods, sidecar) {
         true => budgets(watched, &namespace).await?,
         false => Vec::new(),
     };
@@ -77,14 +77,13 @@ pub(super) async fn read(
     })
 }
 
-/// Whether a pod may be about to be swapped; only then do budgets count, and they are not watched.
-fn is_behind(pods: &[Arc<Pod>], sidecar: &IntegrationSidecar) -> bool {
+/// Whether a swap may be about to begin; only then do budgets count, and they are not watched.
+fn may_begin(pods: &[Arc<Pod>], sidecar: &IntegrationSidecar) -> bool {
     let name = sidecar.name_any();
     let newest = revision_name(&name, &sidecar.spec.image);
-    pods.iter().any(|pod| match orders(pod).remove(&name) {
-        Some(Ok(order)) => order.revision.a != newest && order.revision.b != newest,
-        _ => false,
-    })
+    let (mut pods, _) = carriers(pods.iter().map(AsRef::as_ref), &name);
+    pods.retain(|pod| !pod.deleting);
+    !pods.iter().any(SwapPod::is_swapping) && pods.iter().any(|pod| !pod.has_both(&newest))
 }
 
 async fn budgets(
