@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
@@ -21,13 +20,13 @@ pub const RELEASE: &str = "outrigger";
 pub const CRD_RELEASE: &str = "outrigger-crds";
 /// Labels of the operator's pods.
 pub const SELECTOR: &str = "app.kubernetes.io/name=outrigger,app.kubernetes.io/instance=outrigger";
-/// The configuration by which the API server calls the operator.
+/// The configuration by which the API server calls the operator, once there is an IntegratedApp.
 pub const WEBHOOK: &str = "outrigger-injector";
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Installs the kinds and the operator, or brings them to this state, and waits until every
-/// replica is ready and the API server calls them.
+/// replica is ready.
 ///
 /// # Errors
 /// In Helm's words, or with what was waited for.
@@ -47,10 +46,6 @@ pub async fn install(site: &Site, operator: &Image) -> anyhow::Result<()> {
         is_rolled_out(found)
     })
     .await?;
-    let webhooks = site
-        .cluster
-        .cluster_objects::<MutatingWebhookConfiguration>();
-    cluster::wait(&webhooks, WEBHOOK, "the webhook", PATIENCE, |_| true).await?;
     Ok(())
 }
 

@@ -80,6 +80,11 @@ impl Observer {
         self.record.lock().pods()
     }
 
+    /// A count that rises with everything that is seen.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
     /// Waits until something holds of what was seen; `what` says it in words.
     ///
     /// # Errors

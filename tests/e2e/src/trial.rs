@@ -139,23 +139,23 @@ async fn follow<T>(
     load: impl Fn() -> LoadProgress,
 ) -> anyhow::Result<T> {
     let mut told = observer.phases().len();
+    let mut changes = observer.changes();
     let mut swap = std::pin::pin!(swap);
-    let look = if progress.is_terminal() {
-        LOOKS.0
-    } else {
-        LOOKS.1
+    let look = match progress.is_terminal() {
+        true => LOOKS.0,
+        false => LOOKS.1,
     };
-    let mut ticks = tokio::time::interval(look);
-    ticks.tick().await;
     let begin = Instant::now();
+    let mut ticks = tokio::time::interval(look);
+    ticks.reset();
     loop {
         tokio::select! {
             result = &mut swap => {
                 tell(observer, &mut told, title, progress);
                 return result;
             }
+            Ok(()) = changes.changed() => tell(observer, &mut told, title, progress),
             _ = ticks.tick() => {
-                tell(observer, &mut told, title, progress);
                 let since = begin.elapsed().as_secs_f64();
                 progress.pass(format_args!("{title}: {since:.1} s; {}", counts(load())));
             }
