@@ -7,7 +7,7 @@ use outrigger_e2e::install::is_rolled_out;
 use outrigger_e2e::slots;
 use serde_json::{Value, json};
 
-use crate::scene::{PATIENCE, Scene, Test, test};
+use crate::scene::{PATIENCE, Scene, Test, remove, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![test!(
@@ -33,7 +33,10 @@ async fn two_applications_with_different_keys_share_one_sidecar_definition(
     let labels = json!({"app.kubernetes.io/name": "returns"});
     deployment["spec"]["selector"]["matchLabels"] = labels.clone();
     deployment["spec"]["template"]["metadata"]["labels"] = labels;
-    deployment["spec"]["template"]["spec"]["topologySpreadConstraints"] = Value::Null;
+    remove(
+        &mut deployment["spec"]["template"]["spec"],
+        "topologySpreadConstraints",
+    );
     scene.cluster().apply_one(deployment).await?;
     let api = scene.cluster().objects::<Deployment>(scene.namespace);
     cluster::wait(&api, "returns", "available", PATIENCE, is_rolled_out).await?;

@@ -47,8 +47,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let trials = trials(move |test| runtime.block_on(stage.play(test)));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let trials = trials({
+        let (runtime, stage) = (Arc::clone(&runtime), Arc::clone(&stage));
+        move |test| runtime.block_on(stage.play(test))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Err(error) = runtime.block_on(stage.clear()) {
+        eprintln!("error: what the tests made does not go: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
 }
 
 fn trials(play: impl Fn(&Test) -> anyhow::Result<()> + Clone + Send + 'static) -> Vec<Trial> {

@@ -11,7 +11,7 @@ use outrigger_e2e::{fetch, slots};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::scene::{PATIENCE, Scene, Test, test};
+use crate::scene::{PATIENCE, Scene, Test, remove, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -73,7 +73,7 @@ async fn a_changed_config_map_is_taken_over_without_a_restart(
     let function = &mut example.object("IntegrationSidecar")?["spec"]["functions"][0];
     function["configFrom"] = json!([{"configMapRef": {"name": "keys"}}]);
     let usage = &mut example.object("IntegratedApp")?["spec"]["sidecars"][0];
-    usage["parameters"] = Value::Null;
+    remove(usage, "parameters");
     let shop = scene.open(&example).await?;
     let observer = shop.observe().await?;
     let order = |id: u8, number: u8| json!({"orderId": id, "number": number});
@@ -125,7 +125,7 @@ async fn a_parameter_comes_from_a_secret(scene: Scene<'_>) -> anyhow::Result<()>
     let function = &mut example.object("IntegrationSidecar")?["spec"]["functions"][0];
     function["configFrom"] = json!([{"secretRef": {"name": "keys"}}]);
     let usage = &mut example.object("IntegratedApp")?["spec"]["sidecars"][0];
-    usage["parameters"] = Value::Null;
+    remove(usage, "parameters");
     let shop = scene.open(&example).await?;
     assert_eq!(post(&shop, json!({"orderId": 1, "number": 1})).await?, 201);
     assert_eq!(post(&shop, json!({"orderId": 2, "number": 1})).await?, 200);

@@ -4,7 +4,7 @@
 use outrigger_api::conditions::reason;
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, Test, test};
+use crate::scene::{Scene, Test, remove, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -23,7 +23,7 @@ async fn a_function_without_its_store_is_refused(scene: Scene<'_>) -> anyhow::Re
         .apply(&example.of_kinds(&["Namespace"]))
         .await?;
     let sidecar = example.object("IntegrationSidecar")?;
-    sidecar["spec"]["store"] = Value::Null;
+    remove(&mut sidecar["spec"], "store");
     let refusal = scene.refusal(sidecar).await?;
     let expected = "a function of kind idempotency needs store.postgresql";
     assert!(refusal.contains(expected), "{refusal}");

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -18,7 +19,9 @@ use outrigger_e2e::progress::Progress;
 use outrigger_e2e::shop::{Images, SELECTOR, Shop};
 use outrigger_e2e::site::Site;
 use outrigger_e2e::{install, project};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 /// Longest wait for what takes seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,6 +56,10 @@ pub(crate) struct Stage {
     /// A shell and tools.
     pub(crate) tools: Image,
     pub(crate) progress: Progress,
+    /// The last panic, with its place.
+    panic: Arc<Mutex<String>>,
+    /// Namespaces that are being deleted, with their databases.
+    going: Mutex<Vec<(JoinHandle<anyhow::Result<()>>, Database)>>,
 }
 
 /// What one test has.
@@ -67,6 +74,10 @@ impl Stage {
     /// Builds the images, and installs the operator.
     pub(crate) async fn set() -> anyhow::Result<Stage> {
         let progress = Progress::default();
+        let panic = Arc::new(Mutex::new(String::new()));
+        let last = Arc::clone(&panic);
+        // Told with the test that it ends.
+        std::panic::set_hook(Box::new(move |panic| *last.lock() = panic.to_string()));
         let site = Site::open().await?;
         let built = async {
             let product = |name: &str| Recipe::product(name, project::VERSION);
@@ -97,10 +108,12 @@ impl Stage {
             sidecars,
             tools,
             progress,
+            panic,
+            going: Mutex::default(),
         })
     }
 
-    /// Plays a test in a scene of its own, and clears it away.
+    /// Plays a test in a scene of its own. What it made goes while the next one is played.
     pub(crate) async fn play(&self, test: &Test) -> anyhow::Result<()> {
         let namespace = format!("e2e-{}", short(test.name));
         let cluster = &self.site.cluster;
@@ -117,34 +130,35 @@ impl Stage {
         };
         let played = AssertUnwindSafe((test.run)(scene)).catch_unwind().await;
         let took = begin.elapsed().as_secs_f64();
-        let played = match played {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                Err(anyhow!("{}", text.unwrap_or("a panic")))
-            }
-        };
-        let outcome = if played.is_ok() { "" } else { "failed" };
-        self.progress
-            .say(format_args!("{:<72} {outcome:<6} {took:6.1} s", test.name));
+        let played = played.unwrap_or_else(|_| Err(anyhow!("{}", self.panic.lock())));
+        print!("{took:6.1} s  ");
         let played = match played {
             Ok(()) => Ok(()),
-            Err(error) => Err(error.context(self.describe(&namespace).await)),
+            Err(error) => Err(anyhow!("{error:#}\n\n{}", self.describe(&namespace).await)),
         };
         let kept = std::env::var_os("OUTRIGGER_E2E_KEEP").is_some();
         if played.is_err() && kept {
             return played;
         }
-        let gone = cluster.delete_namespace(&namespace, PATIENCE).await;
-        let dropped = database.remove().await;
-        played.and(gone).and(dropped)
+        let cluster = cluster.clone();
+        let going = async move { cluster.delete_namespace(&namespace, PATIENCE).await };
+        self.going.lock().push((tokio::spawn(going), database));
+        played
+    }
+
+    /// Waits until all that the tests made has gone.
+    pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+        let going = std::mem::take(&mut *self.going.lock());
+        for (namespace, database) in going {
+            namespace.await??;
+            database.remove().await?;
+        }
+        Ok(())
     }
 
     /// The state of a namespace in words, for messages.
     async fn describe(&self, namespace: &str) -> String {
-        let mut text = String::from("what was there:\n");
+        let mut text = String::new();
         for line in [
             "get iapp,iside,pods -o wide".to_owned(),
             "get iapp,iside -o yaml".to_owned(),
@@ -175,7 +189,7 @@ impl<'a> Scene<'a> {
 
     /// Says one line.
     pub(crate) fn say(&self, text: impl std::fmt::Display) {
-        self.stage.progress.say(text);
+        print!("\n    {text}");
     }
 
     /// The example with its sidecar's first image, for this namespace and database: one pod, and a
@@ -201,7 +215,7 @@ impl<'a> Scene<'a> {
         let mut example = self.example()?;
         let (label, value) = SELECTOR.split_once('=').context("a label")?;
         let spec = &mut example.object("IntegratedApp")?["spec"];
-        spec["workloadRef"] = Value::Null;
+        remove(spec, "workloadRef");
         spec["selector"] = json!({"matchLabels": {label: value}});
         let kinds = ["Namespace", "Secret", "IntegrationSidecar", "IntegratedApp"];
         self.cluster().apply(&example.of_kinds(&kinds)).await?;
@@ -275,6 +289,12 @@ impl<'a> Scene<'a> {
             Err(error) => Ok(format!("{error:#}")),
         }
     }
+}
+
+/// Takes a field out of an object.
+pub(crate) fn remove(object: &mut Value, field: &str) {
+    let fields = object.as_object_mut();
+    fields.and_then(|fields| fields.remove(field)).expect(field);
 }
 
 /// A pod's spec with what the Pod Security Standard `restricted` asks for.

@@ -38,10 +38,12 @@ async fn kubectl_tells_the_story_without_logs(scene: Scene<'_>) -> anyhow::Resul
         &second.digest,
         "Conditions",
         "Events",
-        "Preflight",
-        "Handover",
-        "Soak",
-        "PatchOld",
+        "PreflightSucceeded",
+        "SwapStarted",
+        "StandbyStarted",
+        "HandoverSucceeded",
+        "SoakSucceeded",
+        "SwapSucceeded",
     ] {
         assert!(told.contains(words), "{words} is not in\n{told}");
     }
