@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{command, fetch, project};
 
-const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json";
+const ACCEPT: &str =
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
 
 /// An image in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Recipe {
     pub target: Option<String>,
     /// `linux/amd64`, or another platform that the image says it is for.
     pub platform: String,
+    /// Whether the tag is that of an index, as of images for several platforms.
+    pub index: bool,
     /// All files of the context.
     pub files: Vec<File>,
 }
@@ -94,6 +97,7 @@ impl Recipe {
             dockerfile,
             target: Some(target.to_owned()),
             platform: "linux/amd64".to_owned(),
+            index: false,
             files: vec![File {
                 path: program,
                 content,
@@ -110,6 +114,7 @@ impl Recipe {
             dockerfile: dockerfile.into(),
             target: None,
             platform: "linux/amd64".to_owned(),
+            index: false,
             files,
         }
     }
@@ -125,6 +130,7 @@ impl Recipe {
         part(self.dockerfile.as_bytes());
         part(self.target.as_deref().unwrap_or_default().as_bytes());
         part(self.platform.as_bytes());
+        part(&[u8::from(self.index)]);
         for file in &self.files {
             part(file.path.as_bytes());
             part(&file.content);
@@ -211,12 +217,16 @@ impl Builder {
             let version = format!("VERSION={}", recipe.version);
             arguments.extend(["--build-arg".to_owned(), version]);
         }
-        arguments.extend(["--tag".to_owned(), name.clone()]);
+        let name_as = if recipe.index { "--manifest" } else { "--tag" };
+        arguments.extend([name_as.to_owned(), name.clone()]);
         arguments.push(context.path().display().to_string());
         command::run("buildah", arguments).await?;
 
         let mut arguments = self.storage();
-        let words = "push --quiet --tls-verify=false --format oci";
+        let words = match recipe.index {
+            true => "manifest push --quiet --all --tls-verify=false --format oci",
+            false => "push --quiet --tls-verify=false --format oci",
+        };
         arguments.extend(words.split(' ').map(str::to_owned));
         arguments.extend([
             name.clone(),

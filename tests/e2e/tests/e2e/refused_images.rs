@@ -101,6 +101,7 @@ async fn an_image_that_does_not_exist_reaches_no_pod(scene: Scene<'_>) -> anyhow
 async fn an_image_of_another_architecture_reaches_no_pod(scene: Scene<'_>) -> anyhow::Result<()> {
     let recipe = Recipe {
         platform: "linux/arm64".to_owned(),
+        index: true,
         ..Recipe::product("sidecar", project::VERSION)?
     };
     let image = ensure(scene, &recipe).await?;
