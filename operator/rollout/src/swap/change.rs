@@ -51,7 +51,11 @@ impl Swap<'_> {
     /// The target's image for a slot that cannot run. An active one stays so.
     pub(super) fn mend(&self, slot: Slot) -> Step {
         match slot == self.active() {
-            true => Step::Change(self.image(slot)),
+            true => {
+                let mut change = self.image(slot);
+                change.order.since = self.now();
+                Step::Change(change)
+            }
             false => self.replace(slot, Phase::PatchStandby),
         }
     }

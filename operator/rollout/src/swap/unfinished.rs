@@ -9,6 +9,10 @@ use crate::answer::Answers;
 
 /// Longest time of one attempt to hand over; an attempt of the slots themselves ends after 2 s.
 const HANDOVER_LIMIT: SignedDuration = SignedDuration::from_secs(10);
+/// For so long kubelet may go on telling of the container before the one that it was given.
+const FORMER_TROUBLE: SignedDuration = SignedDuration::from_secs(20);
+/// After this time a container that is not replaced is reported.
+const REPLACED_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 /// After this time an order that a slot has not read is reported.
 const ORDER_LIMIT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -16,8 +20,7 @@ impl Swap<'_> {
     /// While an image patch is not finished: nothing but another image, if this one cannot start.
     pub(super) fn await_patch(&self) -> Option<Step> {
         if !self.pod.is_observed() {
-            let what = "kubelet has not seen its new image yet";
-            return Some(self.wait(reason::SWAPPING, what, false, LATER));
+            return Some(self.kubelet("kubelet has not seen its new image yet"));
         }
         if !matches!(self.order().phase, Phase::PatchStandby | Phase::PatchOld) {
             return None;
@@ -29,9 +32,10 @@ impl Swap<'_> {
             return None;
         }
         let name = self.container(slot);
-        let Some(trouble) = container.stuck(replaced) else {
-            let what = format!("container {name} is being replaced");
-            return Some(self.wait(reason::SWAPPING, &what, false, LATER));
+        let another = container.id.as_deref() != replaced;
+        let trouble = container.stuck(replaced);
+        let Some(trouble) = trouble.filter(|_| another || self.is_told_anew()) else {
+            return Some(self.kubelet(&format!("container {name} is being replaced")));
         };
         if !self.has(slot) {
             return Some(self.replace(slot, self.order().phase));
@@ -142,7 +146,8 @@ impl Swap<'_> {
             return None;
         }
         let name = self.container(slot);
-        Some(match &container.trouble {
+        let trouble = container.trouble.as_ref();
+        Some(match trouble.filter(|_| self.is_told_anew()) {
             Some(trouble) if self.judged(slot) => self.failed(
                 reason::REVISION_FAILED,
                 &format!("container {name} does not run: {trouble}"),
@@ -151,10 +156,22 @@ impl Swap<'_> {
                 let what = format!("container {name} does not run: {trouble}");
                 self.wait(reason::WAITING, &what, false, LATER)
             }
-            None => {
-                let what = format!("container {name} is being replaced");
-                self.wait(reason::SWAPPING, &what, false, LATER)
-            }
+            None => self.kubelet(&format!("container {name} is being replaced")),
         })
+    }
+
+    /// Whether kubelet has had the time to tell of the new image: until it has tried that one, it
+    /// repeats what was wrong with the former.
+    fn is_told_anew(&self) -> bool {
+        self.elapsed() >= FORMER_TROUBLE
+    }
+
+    /// While kubelet is at work; after a while that is told, as its node may be gone.
+    fn kubelet(&self, what: &str) -> Step {
+        let reason = match self.elapsed() >= REPLACED_LIMIT {
+            true => reason::WAITING,
+            false => reason::SWAPPING,
+        };
+        self.wait(reason, what, false, LATER)
     }
 }

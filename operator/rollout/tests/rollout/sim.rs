@@ -84,6 +84,10 @@ pub(crate) struct SimPod {
     pub(crate) silent: bool,
     /// The slots read no orders.
     pub(crate) deaf: bool,
+    /// Kubelet is away with its node.
+    pub(crate) lost: bool,
+    /// Ticks until kubelet has tried the images of a pod whose slots have never started.
+    trying: u32,
 }
 
 impl SimPod {
@@ -131,6 +135,8 @@ impl SimPod {
             images: PerSlot::both(vec![image.to_owned()]),
             silent: false,
             deaf: false,
+            lost: false,
+            trying: 0,
         };
         pod.publish(1);
         pod
@@ -200,6 +206,7 @@ impl SimPod {
                 self.object["metadata"]["generation"] = (generation + 1).into();
                 // Kubelet is about to be busy with this pod.
                 self.unread = 8;
+                self.trying = 8;
             }
             None => {
                 assert!(settled, "an order while an image patch was unfinished");
@@ -217,6 +224,9 @@ impl SimPod {
 
     /// A tenth of a second.
     pub(crate) fn tick(&mut self) {
+        if self.lost {
+            return;
+        }
         self.kubelet();
         self.read_order();
         self.workers();
@@ -225,6 +235,8 @@ impl SimPod {
     }
 
     fn kubelet(&mut self) {
+        // Until then it goes on telling of the former images, as it does.
+        self.trying = self.trying.saturating_sub(1);
         for slot in Slot::BOTH {
             let image = self.spec_image(slot);
             let first = slot == Slot::A || self.slots.a.running();
@@ -232,7 +244,8 @@ impl SimPod {
             state.age += 1;
             if !state.started {
                 // Slots start one after the other.
-                state.started = first && Behaviour::of(&image) != Behaviour::Missing;
+                let tried = self.trying == 0;
+                state.started = first && tried && Behaviour::of(&image) != Behaviour::Missing;
                 state.image = image;
                 state.age = 0;
                 continue;
