@@ -229,13 +229,13 @@ impl PodChange {
             json!({"op": "test", "path": "/metadata/uid", "value": pod.uid}),
             json!({"op": "test", "path": annotation, "value": pod.annotation}),
         ];
+        if pod.generation > 0 {
+            // Nobody else has patched an image since, of another sidecar for one.
+            operations.push(json!({
+                "op": "test", "path": "/metadata/generation", "value": pod.generation,
+            }));
+        }
         if let Some((slot, image)) = &image {
-            if pod.generation > 0 {
-                // Nobody else has patched an image since, of another sidecar for one.
-                operations.push(json!({
-                    "op": "test", "path": "/metadata/generation", "value": pod.generation,
-                }));
-            }
             let state = pod.slots.of(*slot);
             let path = format!("/spec/initContainers/{}", state.index);
             operations.extend([

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use outrigger_api::UpdateSpec;
 use outrigger_api::conditions::reason;
 use outrigger_control::Phase;
-use outrigger_rollout::{Decision, State};
+use outrigger_rollout::{Action, Decision, State};
 use serde_json::json;
 
 use crate::swaps::{ALL, phases};
@@ -139,6 +139,40 @@ fn slots_that_cannot_be_asked_stop_the_swap_before_the_handover() {
         pod.silent = false;
     }
     assert_eq!(world.settle().summary.state, State::Ready);
+}
+
+#[test]
+fn a_pod_whose_node_is_gone_in_the_middle_of_its_swap_is_named() {
+    let mut world = world();
+    world.set_image("good:2");
+    world.until_phase("web-0", Phase::PatchStandby);
+    world.pod_mut("web-0").lost = true;
+    let decision = stuck(&mut world);
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert_eq!(
+        decision.summary.message,
+        "pod web-0: container orders-b is being replaced; 0 of 2 pods have good:2"
+    );
+    world.pod_mut("web-0").lost = false;
+    assert_eq!(world.settle().summary.state, State::Ready);
+}
+
+#[test]
+fn an_order_rests_on_no_image_patch_that_was_not_seen() {
+    let mut world = world();
+    world.sidecar.spec.functions[0].port = Some(15001);
+    let seen = world.decide();
+    // Another sidecar's image was patched in the meantime.
+    world.pods[0].object["metadata"]["generation"] = 2.into();
+    let orders = seen.actions.iter().filter_map(|action| match action {
+        Action::Patch(change) if change.pod == "web-0" => Some(change),
+        _ => None,
+    });
+    let refused = orders.map(|order| {
+        let mut pod = world.pods[0].object.clone();
+        json_patch::patch(&mut pod, &order.patch).is_err()
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [true]);
 }
 
 #[test]
