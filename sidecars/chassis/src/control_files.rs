@@ -4,12 +4,17 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::StreamExt;
 use inotify::{EventStream, Inotify, WatchMask};
 use outrigger_control::{Order, layout};
+use rustix::io::Errno;
 
 use crate::settings::Directories;
+
+/// Between two looks where the kernel tells of no changes.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches and reads the control files.
 ///
@@ -18,7 +23,9 @@ use crate::settings::Directories;
 pub(crate) struct ControlFiles {
     control: PathBuf,
     secrets: PathBuf,
-    events: EventStream<[u8; 4096]>,
+    /// `None` if the kernel has no watch left for us: all pods of a node whose slots run as one
+    /// user share `fs.inotify.max_user_instances`, which is often 128.
+    events: Option<EventStream<[u8; 4096]>>,
 }
 
 /// The order file.
@@ -33,48 +40,61 @@ pub(crate) enum OrderFile {
 impl ControlFiles {
     /// Starts to watch. Changes from now on are reported by [`ControlFiles::changed`].
     pub(crate) fn watch(directories: &Directories) -> io::Result<ControlFiles> {
-        let files = ControlFiles {
+        let mut files = ControlFiles {
             control: directories.control.clone(),
             secrets: directories.secrets.clone(),
-            events: Inotify::init()?.into_event_stream([0; 4096])?,
+            events: None,
         };
-        files.add(&files.control).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!(
-                    "control directory {} cannot be watched: {error}",
-                    files.control.display()
-                ),
-            )
-        })?;
-        files.watch_secrets();
+        match files.watch_control() {
+            Ok(events) => {
+                files.events = Some(events);
+                files.watch_secrets();
+            }
+            Err(error) if is_shortage(&error) => tracing::warn!(
+                %error,
+                "The node has no file watches left; control files are looked at every second"
+            ),
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!(
+                        "control directory {} cannot be watched: {error}",
+                        files.control.display()
+                    ),
+                ));
+            }
+        }
         Ok(files)
     }
 
-    fn add(&self, directory: &Path) -> io::Result<()> {
-        let mask = WatchMask::CREATE
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::MOVED_TO
-            | WatchMask::DELETE
-            | WatchMask::ONLYDIR;
-        self.events.watches().add(directory, mask).map(drop)
+    fn watch_control(&self) -> io::Result<EventStream<[u8; 4096]>> {
+        let events = Inotify::init()?.into_event_stream([0; 4096])?;
+        add(&events, &self.control)?;
+        Ok(events)
     }
 
     /// A sidecar without Secrets has no such directory.
     fn watch_secrets(&self) {
-        if self.add(&self.secrets).is_err() {
+        let Some(events) = &self.events else { return };
+        if add(events, &self.secrets).is_err() {
             return;
         }
         for secret in folders(&self.secrets) {
-            if let Err(error) = self.add(&secret) {
+            if let Err(error) = add(events, &secret) {
                 tracing::warn!(secret = %secret.display(), %error, "Secret could not be watched");
             }
         }
     }
 
-    /// Waits until something has changed since the last call.
+    /// Waits until something has changed since the last call, or may have.
     pub(crate) async fn changed(&mut self) -> io::Result<()> {
-        match self.events.next().await {
+        let Some(events) = &mut self.events else {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            self.events = self.watch_control().ok();
+            self.watch_secrets();
+            return Ok(());
+        };
+        match events.next().await {
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -114,6 +134,22 @@ impl ControlFiles {
         }
         hasher.finish()
     }
+}
+
+fn add(events: &EventStream<[u8; 4096]>, directory: &Path) -> io::Result<()> {
+    let mask = WatchMask::CREATE
+        | WatchMask::CLOSE_WRITE
+        | WatchMask::MOVED_TO
+        | WatchMask::DELETE
+        | WatchMask::ONLYDIR;
+    events.watches().add(directory, mask).map(drop)
+}
+
+/// Whether a watch cannot be had because others have too many.
+fn is_shortage(error: &io::Error) -> bool {
+    // MFILE stands for the user's inotify instances, NOSPC for the user's watches.
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
 /// Reads the document of a hash from the control directory; `None` if it is not there.
@@ -211,6 +247,22 @@ mod tests {
         while files.document("00ff").unwrap().as_deref() != Some("two") {
             files.changed().await.unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_follows_its_orders_where_the_node_has_no_watches_left() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = directories(root.path());
+        assert!(is_shortage(&Errno::MFILE.into()));
+        assert!(!is_shortage(&Errno::NOENT.into()));
+        let mut files = ControlFiles {
+            events: None,
+            ..ControlFiles::watch(&directories).unwrap()
+        };
+        let path = directories.control.join(layout::ORDER_FILE);
+        std::fs::write(path, order().to_json().unwrap()).unwrap();
+        files.changed().await.unwrap();
+        assert_eq!(files.order(), OrderFile::Order(order()));
     }
 
     #[tokio::test]
