@@ -1,6 +1,7 @@
 //! The configuration in use: taken completely or not at all, and kept through restarts.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -139,9 +140,12 @@ impl Configuration {
 
     fn build(&self, document: &Document) -> Result<Functions, String> {
         check(document, &self.sidecar, Some(&self.ports))?;
-        self.builder
-            .build(document, &self.secrets)
-            .map_err(|error| error.to_string())
+        let built = AssertUnwindSafe(|| self.builder.build(document, &self.secrets));
+        match catch_unwind(built) {
+            Ok(built) => built.map_err(|error| error.to_string()),
+            // The former one goes on, as after any other document that is no good.
+            Err(_) => Err("the program failed on this document; its log has the place".to_owned()),
+        }
     }
 
     fn put_in_use(&mut self, hash: String, functions: Functions) {

@@ -9,6 +9,7 @@ use crate::pod::Pod;
 crate::trials![
     a_new_document_is_taken_under_load,
     a_refused_document_is_reported_and_the_last_good_one_goes_on_through_restarts,
+    a_document_on_which_the_program_fails_is_refused,
     a_slot_without_a_document_says_so_and_takes_the_first_that_comes,
     a_standby_does_not_take_over_before_it_has_and_can_use_its_document,
 ];
@@ -73,6 +74,30 @@ async fn a_refused_document_is_reported_and_the_last_good_one_goes_on_through_re
     for slot in Slot::BOTH {
         pod.until(slot, "using a good document", uses(&pod.config))
             .await;
+    }
+}
+
+async fn a_document_on_which_the_program_fails_is_refused() {
+    let mut pod = Pod::at_rest().await;
+    let good = pod.config.clone();
+    pod.configure("fail", "on purpose");
+    pod.order(1, Slot::A);
+    for slot in Slot::BOTH {
+        pod.until(slot, "going on with the last good document", |report| {
+            let refused = report.configuration.refused.as_ref();
+            report.configuration.hash.as_ref() == Some(&good)
+                && refused.is_some_and(|refused| refused.message.contains("the program failed"))
+        })
+        .await;
+    }
+    // The next one is heard.
+    pod.configure("flavour", "one");
+    pod.order(1, Slot::A);
+    for slot in Slot::BOTH {
+        let report = pod
+            .until(slot, "using a good document", uses(&pod.config))
+            .await;
+        assert_eq!(report.worker_restarts, 0);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sidecar under test: it answers with what it saw and who it is. The parameter `refuse` makes
-//! it refuse its document, `cold` keeps it from ever being warm; their values are the reasons.
+//! it refuse its document, `fail` makes it panic instead, `cold` keeps it from ever being warm; their
+//! values are the reasons.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,9 @@ impl Builder for Echo {
         for function in &document.functions {
             if let Some(reason) = parameter(function, "refuse") {
                 return Err(InvalidDocument(reason));
+            }
+            if let Some(reason) = parameter(function, "fail") {
+                panic!("{reason}");
             }
             let cold = parameter(function, "cold");
             functions.insert(function.name.clone(), Arc::new(Echo { cold }));
