@@ -34,6 +34,8 @@ struct Ownership {
     lock: OwnerLock,
     record: Record,
     socket: Option<OwnerSocket>,
+    /// The former owner, until it can find this one.
+    former: Option<Link>,
     attendants: JoinSet<Departure>,
     admitted: mpsc::UnboundedReceiver<(u64, Sender)>,
     admit: mpsc::UnboundedSender<(u64, Sender)>,
@@ -55,6 +57,8 @@ impl Worker {
             tracing::error!(%error, "Record of ownership could not be written");
         }
         if !self.resume() {
+            // Others may be able to.
+            drop((lock, former));
             sleep(PAUSE).await;
             return Next::Seek { at_once: false };
         }
@@ -64,6 +68,7 @@ impl Worker {
             lock,
             record,
             socket: self.owner_socket(),
+            former,
             attendants: JoinSet::new(),
             admitted,
             admit,
@@ -71,8 +76,10 @@ impl Worker {
             standby: None,
             leave_by: None,
         };
-        drop(former);
         loop {
+            if ownership.socket.is_some() {
+                ownership.former = None;
+            }
             if let Some(next) = self.own_on(&mut ownership).await {
                 return match next {
                     Left::Given(successor) => Next::Yield {
@@ -135,8 +142,8 @@ impl Worker {
                 ownership.standby = Some((serial, sender));
             }
             Some(departed) = ownership.attendants.join_next() => match departed {
-                Ok(Departure { request: Some((link, ready)), .. }) => {
-                    return self.requested(ownership, link, &ready).await;
+                Ok(Departure { serial, request: Some((link, ready)) }) => {
+                    return self.requested(ownership, serial, link, &ready).await;
                 }
                 Ok(Departure { serial, request: None }) => {
                     ownership.standby.take_if(|(known, _)| *known == serial);
@@ -185,10 +192,11 @@ impl Worker {
         }
     }
 
-    /// A standby asks to become active.
+    /// The standby at the link with a serial number asks to become active.
     async fn requested(
         &mut self,
         ownership: &mut Ownership,
+        serial: u64,
         mut link: Link,
         ready: &Ready,
     ) -> Option<Left> {
@@ -198,7 +206,6 @@ impl Worker {
             tracing::warn!(reason, "Handover was refused");
             // A standby that is gone needs no reason.
             let _ = timeout(ASK, link.sender().refused(&reason)).await;
-            let serial = ownership.standby.as_ref().map_or(0, |(serial, _)| *serial);
             let attendance = self.attendance(ownership, serial);
             let _: AbortHandle = ownership.attendants.spawn(attendance.attend(link));
             return leaving.then_some(Left::Alone);

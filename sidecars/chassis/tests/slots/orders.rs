@@ -2,6 +2,7 @@
 
 use outrigger_control::{MAX_TERM_STEP, Pair, Role, Slot};
 
+use crate::client::Connection;
 use crate::pod::Pod;
 
 crate::trials![
@@ -9,6 +10,7 @@ crate::trials![
     an_order_acts_once_and_older_ones_are_history,
     an_order_for_the_active_slot_is_recorded,
     an_order_is_obeyed_by_a_slot_that_starts_later,
+    a_successor_that_cannot_be_found_yet_stays_the_only_owner,
 ];
 
 async fn an_order_whose_term_jumps_too_far_is_refused_and_reported() {
@@ -86,4 +88,26 @@ async fn an_order_is_obeyed_by_a_slot_that_starts_later() {
     .await;
     pod.start(Slot::B);
     pod.until_swapped(2, Slot::B).await;
+}
+
+async fn a_successor_that_cannot_be_found_yet_stays_the_only_owner() {
+    let pod = Pod::at_rest().await;
+    let mut kept = Connection::open(pod.port).await.unwrap();
+    kept.get("/", "before").await.unwrap();
+    // Where a new owner's socket is made there is something that cannot be removed.
+    let obstacle = pod.shared().join("state/owner.sock.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    pod.order(2, Slot::B);
+    pod.logged(Slot::B, "Owner's socket could not be had").await;
+    pod.until_active(Slot::B).await;
+    for _ in 0..20 {
+        let mut new = Connection::open(pod.port).await.unwrap();
+        assert_eq!(new.get("/", "new").await.unwrap().seen.slot, "b");
+    }
+    assert_eq!(kept.get("/", "kept").await.unwrap().seen.slot, "b");
+    let former = pod.report(Slot::A).await.unwrap();
+    assert_eq!(former.role, Role::Draining);
+    std::fs::remove_dir(&obstacle).unwrap();
+    let report = pod.until_swapped(2, Slot::B).await;
+    assert_eq!(report.handover.completed, 1);
 }
