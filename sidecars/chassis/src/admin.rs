@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use outrigger_control::Report;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
@@ -34,8 +35,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the admin port shows.
 pub(crate) struct Admin {
-    pub(crate) status: Arc<Status>,
+    pub(crate) status: Source,
     pub(crate) registry: Registry,
+}
+
+/// Where the report comes from.
+pub(crate) enum Source {
+    /// A worker that runs.
+    Worker(Arc<Status>),
+    /// What is left to say of one that cannot.
+    Failed(Box<Report>),
 }
 
 /// Answers on every address of the pod, for the worker's whole life.
@@ -113,12 +122,14 @@ impl Admin {
             return (StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
         }
         match path {
-            "/status" => match serde_json::to_string(&self.status.report()) {
+            "/status" => match self.status.report_json() {
                 Ok(report) => (StatusCode::OK, JSON, report),
                 Err(error) => failed(&error),
             },
             "/metrics" => {
-                self.status.refresh_metrics();
+                if let Source::Worker(status) = &self.status {
+                    status.refresh_metrics();
+                }
                 let mut text = String::new();
                 match encode(&mut text, &self.registry) {
                     Ok(()) => (StatusCode::OK, OPEN_METRICS, text),
@@ -131,6 +142,15 @@ impl Admin {
                 TEXT,
                 format!("path is {path:?}; allowed are /status, /metrics and /livez\n"),
             ),
+        }
+    }
+}
+
+impl Source {
+    fn report_json(&self) -> serde_json::Result<String> {
+        match self {
+            Source::Worker(status) => serde_json::to_string(&status.report()),
+            Source::Failed(report) => serde_json::to_string(report),
         }
     }
 }

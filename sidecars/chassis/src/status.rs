@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_control::{ConfigurationReport, HandoverReport, Report, Role};
+use outrigger_control::{ConfigurationReport, HandoverReport, Pair, Report, Role, TrafficReport};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -181,6 +181,26 @@ impl Status {
         metrics
             .connections
             .set(i64::try_from(report.traffic.connections).unwrap_or(i64::MAX));
+    }
+}
+
+/// The report of a slot whose worker cannot run.
+pub(crate) fn failed(settings: &Settings, worker_restarts: u64, reason: &str) -> Report {
+    Report {
+        sidecar: settings.sidecar.clone(),
+        slot: settings.slot,
+        version: settings.version.clone(),
+        role: Role::Failed,
+        pair: Pair::default(),
+        order_term: None,
+        order_refused: None,
+        warm: false,
+        not_warm: Some(format!("its worker cannot run: {reason}")),
+        configuration: ConfigurationReport::default(),
+        worker_restarts,
+        drained: true,
+        traffic: TrafficReport::default(),
+        handover: HandoverReport::default(),
     }
 }
 

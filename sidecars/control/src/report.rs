@@ -50,6 +50,8 @@ pub enum Role {
     Active,
     /// Passing its connections to the other slot, or finishing its last requests.
     Draining,
+    /// Nothing: its worker cannot run. `not_warm` says why; it is tried again and again.
+    Failed,
 }
 
 /// The configuration of a slot.

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::sync::watch;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Source};
 use crate::configuration::Configuration;
 use crate::control_files::ControlFiles;
 use crate::handover::Link;
@@ -29,7 +29,7 @@ use crate::ownership::{OwnerLock, Record, StateDirectory};
 use crate::roles::{self, Verdict};
 use crate::server::{DRAIN_LIMIT, Server};
 use crate::settings::Settings;
-use crate::status::Status;
+use crate::status::{self, Status};
 use crate::supervisor::channel::{Channel, Message};
 use crate::traffic::Traffic;
 use crate::warmth::Warmth;
@@ -43,6 +43,8 @@ use stop::Stop;
 const METRICS: &str = "outrigger_sidecar";
 /// Longest time of the last slot to finish its connections, beyond their own limit.
 const LAST: Duration = Duration::from_secs(15);
+/// How long a worker that cannot run says why on its admin port, before it is tried anew.
+const EXCUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the worker is told to stop.
 pub(crate) fn run<B: Builder>(settings: Settings, builder: impl FnOnce() -> B) -> ExitCode {
@@ -50,14 +52,39 @@ pub(crate) fn run<B: Builder>(settings: Settings, builder: impl FnOnce() -> B) -
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let lived = runtime.and_then(|runtime| {
-        runtime.block_on(async { Worker::start(settings, builder())?.live().await })
-    });
+    let lived =
+        runtime.and_then(|runtime| runtime.block_on(async { live(settings, builder()).await }));
     match lived {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!(%error, "Worker cannot run");
             ExitCode::FAILURE
+        }
+    }
+}
+
+async fn live<B: Builder>(settings: Settings, builder: B) -> io::Result<ExitCode> {
+    let supervisor = Channel::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (restarts, listeners) = held(&supervisor, &settings)?;
+    match Worker::start(settings.clone(), builder, supervisor, restarts, listeners) {
+        Ok(worker) => {
+            worker.live().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            tracing::error!(%error, "Worker cannot run");
+            let mut stop = Stop::install()?;
+            let report = status::failed(&settings, restarts, &error.to_string());
+            let shown = Admin {
+                status: Source::Failed(Box::new(report)),
+                registry: Registry::default(),
+            };
+            tokio::select! {
+                () = admin::serve(settings.admin_port, shown) => {}
+                () = tokio::time::sleep(EXCUSE) => {}
+                () = stop.told() => {}
+            }
+            Ok(ExitCode::FAILURE)
         }
     }
 }
@@ -103,13 +130,17 @@ enum Next {
 
 impl Worker {
     /// Starts what every worker needs, whatever its role.
-    fn start<B: Builder>(settings: Settings, builder: B) -> io::Result<Worker> {
+    fn start<B: Builder>(
+        settings: Settings,
+        builder: B,
+        supervisor: Channel,
+        restarts: u64,
+        listeners: Option<Listeners>,
+    ) -> io::Result<Worker> {
         // A worker without its supervisor would serve on unseen.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         let files = limits::raise_open_files();
         let stop = Stop::install()?;
-        let supervisor = Channel::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let (restarts, listeners) = held(&supervisor, &settings)?;
         let state = StateDirectory::open(&settings.directories.shared)?;
 
         let builder = Arc::new(builder);
@@ -146,7 +177,7 @@ impl Worker {
         );
         tokio::spawn(follower.run());
         let shown = Admin {
-            status: Arc::clone(&status),
+            status: Source::Worker(Arc::clone(&status)),
             registry,
         };
         tokio::spawn(admin::serve(settings.admin_port, shown));
@@ -166,7 +197,7 @@ impl Worker {
         })
     }
 
-    async fn live(mut self) -> io::Result<()> {
+    async fn live(mut self) {
         let mut next = Next::Seek { at_once: false };
         loop {
             next = match next {
@@ -175,7 +206,7 @@ impl Worker {
                 Next::Own(owning) => self.own(owning).await,
                 Next::Yield { lock, successor } => self.follow(lock, successor).await,
                 Next::Drain => self.drain().await,
-                Next::End => return Ok(()),
+                Next::End => return,
             };
         }
     }

@@ -3,13 +3,14 @@
 use std::fs::{DirBuilder, Permissions, set_permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
-use outrigger_control::Slot;
+use outrigger_control::{Role, Slot};
 
 use crate::client::{Connection, get};
 use crate::pod::Pod;
 
 crate::trials![
     a_worker_that_cannot_run_does_not_end_its_container_and_connects_wait,
+    a_slot_whose_worker_cannot_run_ends_when_it_is_told_to,
     a_slot_with_a_wrong_environment_waits_for_its_end,
 ];
 
@@ -21,13 +22,31 @@ async fn a_worker_that_cannot_run_does_not_end_its_container_and_connects_wait()
     set_permissions(&state, Permissions::from_mode(0o770)).unwrap();
     pod.start(Slot::A);
     pod.logged(Slot::A, "with mode 770").await;
-    pod.logged(Slot::A, "\"restarts\":4").await;
+    pod.until(Slot::A, "failed and restarted", |report| {
+        let reason = report.not_warm.as_deref().unwrap_or_default();
+        report.role == Role::Failed
+            && reason.contains("cannot run")
+            && reason.contains("with mode 770")
+            && report.worker_restarts >= 2
+    })
+    .await;
     assert!(pod.is_running(Slot::A));
     let mut waiting = Connection::open(pod.port).await.unwrap();
     waiting.send(get("/", "waiting")).await.unwrap();
     set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
     waiting.answer("waiting").await.unwrap();
-    assert!(pod.report(Slot::A).await.unwrap().worker_restarts >= 4);
+    let report = pod.until_active(Slot::A).await;
+    assert!(report.worker_restarts >= 3);
+}
+
+async fn a_slot_whose_worker_cannot_run_ends_when_it_is_told_to() {
+    let mut pod = Pod::create();
+    std::fs::write(pod.shared().join("state"), "not a directory").unwrap();
+    pod.start(Slot::A);
+    pod.until(Slot::A, "failed", |report| report.role == Role::Failed)
+        .await;
+    pod.terminate(Slot::A);
+    assert!(pod.ended(Slot::A).await.success());
 }
 
 async fn a_slot_with_a_wrong_environment_waits_for_its_end() {
