@@ -278,8 +278,9 @@ pub fn has_image(pods: &[Pod], image: &Image) -> anyhow::Result<()> {
             let state = container.state.as_ref();
             let runs = state.is_some_and(|state| state.running.is_some());
             let name = format!("{}/{}", pod.name_any(), slot.container(SIDECAR));
+            // New pods have the image as it is written until it has been tried.
             ensure!(
-                found.ends_with(&image.digest),
+                found.ends_with(&image.digest) || found == image.reference,
                 "{name} is to run {found}, not {}",
                 image.digest
             );

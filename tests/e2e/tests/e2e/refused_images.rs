@@ -46,6 +46,17 @@ async fn reaches_no_pod(
     image: &str,
     expected: &[&str],
 ) -> anyhow::Result<()> {
+    reaches_no_pod_until(scene, shop, image, expected, async { Ok(()) }).await
+}
+
+/// [`reaches_no_pod`], with what is wrong beside the image and is mended before the way back.
+async fn reaches_no_pod_until(
+    scene: Scene<'_>,
+    shop: &Shop,
+    image: &str,
+    expected: &[&str],
+    mend: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     let first = &scene.stage.sidecars[0];
     shop.settled().await?;
     let before = shop.pods().await?.remove(0);
@@ -70,6 +81,7 @@ async fn reaches_no_pod(
     assert_eq!(slots::order(&after, SIDECAR)?.phase, Phase::Rest);
     assert_eq!(after.metadata.uid, before.metadata.uid);
 
+    mend.await?;
     // A failed revision is never injected.
     scale(scene, 2).await?;
     shop.rolled_out().await?;
@@ -156,8 +168,9 @@ async fn an_image_that_refuses_its_configuration_reaches_no_pod(
         "maxDocumentBytes is \"many\"",
         "a whole number",
     ];
-    let tried = reaches_no_pod(scene, &shop, image, &expected);
-    tried.await
+    let mended = secret("4096");
+    let mend = async { scene.cluster().apply_one(&mended).await.map(drop) };
+    reaches_no_pod_until(scene, &shop, image, &expected, mend).await
 }
 
 async fn an_image_with_a_named_user_runs_with_the_number_of_all_slots(

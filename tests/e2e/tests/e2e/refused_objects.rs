@@ -100,7 +100,7 @@ async fn sidecars_whose_functions_clash_are_named(scene: Scene<'_>) -> anyhow::R
 }
 
 async fn pods_that_cannot_have_their_sidecars_are_refused(scene: Scene<'_>) -> anyhow::Result<()> {
-    scene.adopt_by_label().await?;
+    scene.adopt_by_label(&[]).await?;
     // Pod Security would refuse the node's network before we can.
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",

@@ -10,7 +10,8 @@ use crate::scene::{Scene, Test, test};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test!(slots_take_little_and_keep_the_class_of_their_pod),
-        test!(slots_follow_the_quotas_and_limit_ranges_of_their_namespace),
+        test!(slots_have_the_limits_that_a_quota_asks_for),
+        test!(slots_keep_within_a_limit_range_and_take_nothing_from_its_defaults),
     ]
 }
 
@@ -40,7 +41,7 @@ fn own(resources: Value) -> impl FnOnce(&mut Value) {
 }
 
 async fn slots_take_little_and_keep_the_class_of_their_pod(scene: Scene<'_>) -> anyhow::Result<()> {
-    scene.adopt_by_label().await?;
+    scene.adopt_by_label(&[]).await?;
     let both = json!({"cpu": "100m", "memory": "64Mi"});
     let little = json!({
         "requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"},
@@ -67,43 +68,42 @@ async fn slots_take_little_and_keep_the_class_of_their_pod(scene: Scene<'_>) -> 
     Ok(())
 }
 
-async fn slots_follow_the_quotas_and_limit_ranges_of_their_namespace(
+/// A rule of the scene's namespace.
+fn rule(scene: Scene<'_>, kind: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": kind, "spec": spec,
+        "metadata": {"name": "rule", "namespace": scene.namespace},
+    })
+}
+
+fn limited() -> impl FnOnce(&mut Value) {
+    own(json!({
+        "requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "64Mi"},
+    }))
+}
+
+async fn slots_have_the_limits_that_a_quota_asks_for(scene: Scene<'_>) -> anyhow::Result<()> {
+    let hard = json!({"limits.cpu": "4", "limits.memory": "2Gi", "requests.cpu": "2"});
+    let quota = rule(scene, "ResourceQuota", json!({"hard": hard}));
+    scene.adopt_by_label(&[quota]).await?;
+    let (_, slots) = admitted(scene, limited()).await?;
+    assert_eq!(slots["limits"], json!({"cpu": "500m", "memory": "128Mi"}));
+    Ok(())
+}
+
+async fn slots_keep_within_a_limit_range_and_take_nothing_from_its_defaults(
     scene: Scene<'_>,
 ) -> anyhow::Result<()> {
-    scene.adopt_by_label().await?;
-    let object = |kind: &str, name: &str, spec: Value| {
-        json!({
-            "apiVersion": "v1", "kind": kind, "spec": spec,
-            "metadata": {"name": name, "namespace": scene.namespace},
-        })
-    };
-    let limited = json!({
-        "requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "64Mi"},
-    });
-
-    let quota = object(
-        "ResourceQuota",
-        "limits",
-        json!({"hard": {"limits.cpu": "4", "limits.memory": "2Gi", "requests.cpu": "2"}}),
-    );
-    scene.cluster().apply_one(&quota).await?;
-    let (_, slots) = admitted(scene, own(limited.clone())).await?;
-    assert_eq!(slots["limits"], json!({"cpu": "500m", "memory": "128Mi"}));
-
-    // Its default limit would be far too low for a slot.
-    let range = object(
-        "LimitRange",
-        "containers",
-        json!({"limits": [{
-            "type": "Container",
-            "default": {"memory": "20Mi"},
-            "min": {"memory": "16Mi"},
-            "max": {"cpu": "1", "memory": "96Mi"},
-            "maxLimitRequestRatio": {"cpu": "20"},
-        }]}),
-    );
-    scene.cluster().apply_one(&range).await?;
-    let (_, slots) = admitted(scene, own(limited)).await?;
+    let range = json!({"limits": [{
+        "type": "Container",
+        "default": {"memory": "20Mi"},
+        "min": {"memory": "16Mi"},
+        "max": {"cpu": "1", "memory": "96Mi"},
+        "maxLimitRequestRatio": {"cpu": "20"},
+    }]});
+    let range = rule(scene, "LimitRange", range);
+    scene.adopt_by_label(&[range]).await?;
+    let (_, slots) = admitted(scene, limited()).await?;
     assert_eq!(slots["limits"], json!({"cpu": "500m", "memory": "96Mi"}));
     assert_eq!(slots["requests"], json!({"cpu": "25m", "memory": "32Mi"}));
     Ok(())

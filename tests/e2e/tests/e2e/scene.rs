@@ -163,13 +163,14 @@ impl Stage {
             "get iapp,iside,pods -o wide".to_owned(),
             "get iapp,iside -o yaml".to_owned(),
             "get events --sort-by=.metadata.creationTimestamp".to_owned(),
+            "logs -l !none --all-containers --prefix --tail 8".to_owned(),
             format!(
                 "logs -n {} -l {} --tail 15 --prefix",
                 install::NAMESPACE,
                 install::SELECTOR
             ),
         ] {
-            let line = match line.starts_with("logs") {
+            let line = match line.contains(install::NAMESPACE) {
                 true => line,
                 false => format!("-n {namespace} {line}"),
             };
@@ -211,13 +212,19 @@ impl<'a> Scene<'a> {
     }
 
     /// Applies the example without its Deployment, and waits until new pods get their sidecars.
-    pub(crate) async fn adopt_by_label(&self) -> anyhow::Result<()> {
+    ///
+    /// `rules` are objects of the namespace that are there before.
+    pub(crate) async fn adopt_by_label(&self, rules: &[Value]) -> anyhow::Result<()> {
         let mut example = self.example()?;
+        self.cluster()
+            .apply(&example.of_kinds(&["Namespace"]))
+            .await?;
+        self.cluster().apply(rules).await?;
         let (label, value) = SELECTOR.split_once('=').context("a label")?;
         let spec = &mut example.object("IntegratedApp")?["spec"];
         remove(spec, "workloadRef");
         spec["selector"] = json!({"matchLabels": {label: value}});
-        let kinds = ["Namespace", "Secret", "IntegrationSidecar", "IntegratedApp"];
+        let kinds = ["Secret", "IntegrationSidecar", "IntegratedApp"];
         self.cluster().apply(&example.of_kinds(&kinds)).await?;
         self.ready_application("checkout").await
     }

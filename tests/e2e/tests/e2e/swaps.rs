@@ -1,6 +1,6 @@
 //! Swaps of images.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use outrigger_control::Slot;
@@ -9,7 +9,7 @@ use outrigger_e2e::shop::{SIDECAR, is_settled};
 use outrigger_e2e::trial::{self, Plan};
 use outrigger_e2e::{cluster, slots};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::scene::{PATIENCE, Scene, Test, restricted, test};
@@ -67,13 +67,15 @@ async fn a_job_that_counts_restarts_keeps_its_revision_and_completes(
     scene.cluster().apply(&example.of_kinds(&kinds)).await?;
     scene.ready_application("checkout").await?;
 
-    // The Job stores an order, and then waits for an answer that comes after the swap.
+    // The Job stores an order, as soon as it can, and then waits for a word that comes after the swap.
     let gate = TcpListener::bind((scene.stage.site.lab.host(), 0)).await?;
     let script = format!(
-        "busybox wget -q -O - --header 'content-type: application/json' \
-         --post-data '{{\"orderId\": \"7\"}}' $OUTRIGGER_ORDERS_URL/v1/entries \
-         && busybox wget -q -O - -T 600 http://{}/",
-        gate.local_addr()?
+        r#"until (printf 'POST /v1/entries HTTP/1.1\r\nhost: orders\r\nconnection: close\r\n'
+            printf 'content-type: application/json\r\ncontent-length: 15\r\n\r\n'
+            printf '{{"orderId":"7"}}'; busybox sleep 1) | busybox nc 127.0.0.1 15000 | busybox grep index
+        do :; done; busybox nc {} {} </dev/null | busybox grep go"#,
+        gate.local_addr()?.ip(),
+        gate.local_addr()?.port(),
     );
     let spec = restricted(json!({
         "restartPolicy": "OnFailure",
@@ -124,10 +126,7 @@ async fn a_job_that_counts_restarts_keeps_its_revision_and_completes(
         assert_eq!(image(&before)?, image(&after)?);
     }
 
-    let mut request = [0; 1024];
-    ensure!(waiting.read(&mut request).await? > 0, "the Job has gone");
-    let answer = b"HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\ngo\n";
-    waiting.write_all(answer).await?;
+    waiting.write_all(b"go\n").await?;
     waiting.shutdown().await?;
     let jobs = scene.cluster().objects::<Job>(scene.namespace);
     let job = cluster::wait(&jobs, "import", "its completion", PATIENCE, |job| {

@@ -33,7 +33,11 @@ async fn helm_uninstall_leaves_workloads_running_and_no_webhook(
         cluster::gone(&webhooks, install::WEBHOOK, PATIENCE).await?;
         // Pods are created as if there had never been an operator.
         let pod = serde_json::from_value(scene.pod("later"))?;
-        let pod = scene.pods().create(&PostParams::default(), &pod).await?;
+        let dry = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let pod = scene.pods().create(&dry, &pod).await?;
         let slots = pod.spec.and_then(|spec| spec.init_containers);
         assert_eq!(slots, None);
         load.answers(500, PATIENCE).await
