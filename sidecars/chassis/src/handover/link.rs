@@ -60,6 +60,14 @@ impl Link {
         self.incoming.recv().await
     }
 
+    /// Waits until the other end is gone. Messages that arrived before can still be received.
+    pub(crate) async fn ended(&mut self) {
+        if !self.reader.is_finished() {
+            // However it ended, nothing more arrives.
+            let _ = (&mut self.reader).await;
+        }
+    }
+
     /// Closes the connection. Messages that arrived before can still be received, later ones
     /// cannot be sent by the other end.
     pub(crate) fn close(&self) {

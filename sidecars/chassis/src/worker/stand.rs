@@ -118,11 +118,12 @@ impl Worker {
     }
 
     /// Becomes active because an order says so, if the functions are warm at this moment.
-    async fn obey(&mut self, link: Link, passing: Passing, term: u64) -> Obeyed {
+    async fn obey(&mut self, mut link: Link, passing: Passing, term: u64) -> Obeyed {
         let functions = self.functions.load_full();
         let tested = tokio::select! {
             tested = warmth::check(&functions) => tested,
             () = self.stop.told() => return Obeyed::Later(link, passing),
+            () = link.ended() => return Obeyed::Next(self.lost(link, passing).await),
         };
         if let Err(reason) = tested {
             self.attempts.failed();

@@ -14,6 +14,7 @@ crate::trials![
     a_killed_standby_worker_harms_nobody,
     a_killed_worker_of_a_lone_slot_is_replaced_and_connects_wait,
     a_restarted_slot_becomes_the_standby_of_its_rescuer,
+    a_standby_rescues_at_once_even_while_it_tests_itself,
     rescues_in_turn_are_counted_and_an_order_ends_them,
     a_new_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up,
     an_old_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up,
@@ -97,6 +98,22 @@ async fn a_restarted_slot_becomes_the_standby_of_its_rescuer() {
     let report = pod.report(Slot::B).await.unwrap();
     assert_eq!((report.role, report.pair), (Role::Active, rescue));
     load.finish().await.assert_lost_only_with(death);
+}
+
+async fn a_standby_rescues_at_once_even_while_it_tests_itself() {
+    let mut pod = Pod::at_rest().await;
+    pod.configure("stall", "the store gives no answer");
+    pod.order(2, Slot::B);
+    pod.until(Slot::B, "testing itself", |report| {
+        report.configuration.hash.as_ref() == Some(&pod.config)
+            && report.order_term == Some(2)
+            && report.warm
+    })
+    .await;
+    pod.kill(Slot::A);
+    let report = pod.until_active(Slot::B).await;
+    // It did not wait for the end of its test, which would have failed.
+    assert_eq!(report.handover.aborted, 0, "{report:?}");
 }
 
 async fn rescues_in_turn_are_counted_and_an_order_ends_them() {

@@ -1,8 +1,9 @@
 //! The sidecar under test: it answers with what it saw and who it is. The parameter `refuse` makes
-//! it refuse its document, `fail` makes it panic instead, `cold` keeps it from ever being warm; their
-//! values are the reasons.
+//! it refuse its document, `fail` makes it panic instead, `cold` keeps it from ever being warm,
+//! `stall` lets it be warm once and then give no more answer; their values are the reasons.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -37,6 +38,8 @@ pub(crate) struct Seen {
 #[derive(Default)]
 pub(crate) struct Echo {
     cold: Option<String>,
+    stalls: bool,
+    was_warm: AtomicBool,
 }
 
 /// A parameter of a function.
@@ -58,8 +61,12 @@ impl Builder for Echo {
             if let Some(reason) = parameter(function, "fail") {
                 panic!("{reason}");
             }
-            let cold = parameter(function, "cold");
-            functions.insert(function.name.clone(), Arc::new(Echo { cold }));
+            let echo = Echo {
+                cold: parameter(function, "cold"),
+                stalls: parameter(function, "stall").is_some(),
+                was_warm: AtomicBool::new(false),
+            };
+            functions.insert(function.name.clone(), Arc::new(echo));
         }
         Ok(functions)
     }
@@ -92,6 +99,9 @@ impl Function for Echo {
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
         async move {
+            if self.was_warm.swap(true, Ordering::Relaxed) && self.stalls {
+                std::future::pending::<()>().await;
+            }
             self.cold
                 .clone()
                 .map_or(Ok(()), |reason| Err(NotWarm(reason)))
