@@ -140,12 +140,7 @@ impl Configuration {
 
     fn build(&self, document: &Document) -> Result<Functions, String> {
         check(document, &self.sidecar, Some(&self.ports))?;
-        let built = AssertUnwindSafe(|| self.builder.build(document, &self.secrets));
-        match catch_unwind(built) {
-            Ok(built) => built.map_err(|error| error.to_string()),
-            // The former one goes on, as after any other document that is no good.
-            Err(_) => Err("the program failed on this document; its log has the place".to_owned()),
-        }
+        build(self.builder.as_ref(), document, &self.secrets)
     }
 
     fn put_in_use(&mut self, hash: String, functions: Functions) {
@@ -212,6 +207,18 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// Builds the functions of a document. One on which the builder panics is refused like any other
+/// that is no good.
+pub(crate) fn build(
+    builder: &dyn Builder,
+    document: &Document,
+    secrets: &Secrets,
+) -> Result<Functions, String> {
+    catch_unwind(AssertUnwindSafe(|| builder.build(document, secrets)))
+        .map_err(|_| "the program failed on this document; its log has the place".to_owned())?
+        .map_err(|error| error.to_string())
 }
 
 /// Adds a stand-in for every port without a configured function.

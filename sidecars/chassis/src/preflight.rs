@@ -61,9 +61,7 @@ fn build(
     let document: Document = serde_json::from_str(&text)
         .map_err(|error| format!("document {hash} is not readable: {error}"))?;
     configuration::check(&document, sidecar, None)?;
-    builder
-        .build(&document, &Secrets::new(&directories.secrets))
-        .map_err(|error| error.to_string())
+    configuration::build(builder, &document, &Secrets::new(&directories.secrets))
 }
 
 /// Waits until every function is warm.

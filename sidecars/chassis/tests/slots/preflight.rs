@@ -50,6 +50,11 @@ async fn a_preflight_ends_with_the_reason_as_its_last_line() {
         &preflight(&pod, &pod.config),
         "keyFields is []; allowed is a field at least",
     );
+    pod.configure("fail", "on purpose");
+    assert_refused(
+        &preflight(&pod, &pod.config),
+        "the program failed on this document; its log has the place",
+    );
     let output = pod.command(layout::PREFLIGHT_COMMAND).output().unwrap();
     assert_refused(
         &output,
