@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use http::Method;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{command, fetch, project};
@@ -142,6 +143,17 @@ impl Recipe {
     }
 }
 
+/// The part of a manifest that tells of sizes.
+#[derive(Deserialize)]
+struct Manifest {
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+struct Layer {
+    size: u64,
+}
+
 /// Builds and pushes.
 #[derive(Debug)]
 pub struct Builder {
@@ -176,6 +188,22 @@ impl Builder {
         let digest = self.digest(&recipe.repository, &tag).await?;
         let digest = digest.context("the image was pushed and the registry does not have it")?;
         Ok(image(digest))
+    }
+
+    /// The size of an image as it is pulled, in bytes.
+    ///
+    /// # Errors
+    /// When the registry does not tell.
+    pub async fn size(&self, image: &Image) -> anyhow::Result<u64> {
+        let repository = image.repository();
+        let name = repository.strip_prefix(&self.registry.pull);
+        let name = name.with_context(|| format!("{repository} is elsewhere"))?;
+        let digest = &image.digest;
+        let url = format!("http://{}/v2{name}/manifests/{digest}", self.registry.push);
+        let accept = [("accept", ACCEPT)];
+        let answer = fetch::send(Method::GET, &url, &accept, Default::default()).await?;
+        let manifest: Manifest = answer.json()?;
+        Ok(manifest.layers.iter().map(|layer| layer.size).sum())
     }
 
     /// The digest of a tag, if the registry has it.

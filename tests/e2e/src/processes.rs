@@ -68,8 +68,30 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn kill(&self) -> anyhow::Result<()> {
-        kill_process(self.pid, Signal::KILL)
-            .with_context(|| format!("cannot kill process {:?}", self.pid))
+        self.signal(Signal::KILL)
+    }
+
+    /// Its resident memory in bytes, by proc_pid_status(5).
+    pub fn resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kibibytes << 10)
+    }
+
+    /// Tells it to stop.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(self.pid, signal)
+            .with_context(|| format!("cannot send {signal:?} to process {:?}", self.pid))
     }
 }
 

@@ -1,18 +1,22 @@
 //! Applications that share one sidecar definition.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use outrigger_api::conditions::reason;
 use outrigger_e2e::cluster;
 use outrigger_e2e::fetch;
 use outrigger_e2e::install::is_rolled_out;
+use outrigger_e2e::observe::Totals;
 use outrigger_e2e::slots;
 use serde_json::{Value, json};
 
 use crate::scene::{PATIENCE, Scene, Test, remove, test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![test!(
-        two_applications_with_different_keys_share_one_sidecar_definition
-    )]
+    vec![
+        test!(two_applications_with_different_keys_share_one_sidecar_definition),
+        test!(pods_that_are_older_than_their_application_are_named_and_left_alone),
+        test!(what_only_new_pods_can_have_is_named),
+    ]
 }
 
 async fn two_applications_with_different_keys_share_one_sidecar_definition(
@@ -81,5 +85,43 @@ async fn two_applications_with_different_keys_share_one_sidecar_definition(
         applications,
         Some(vec!["checkout".to_owned(), "returns".to_owned()])
     );
+    Ok(())
+}
+
+async fn pods_that_are_older_than_their_application_are_named_and_left_alone(
+    scene: Scene<'_>,
+) -> anyhow::Result<()> {
+    let example = scene.example()?;
+    let cluster = scene.cluster();
+    cluster.apply(&example.of_kinds(&["Namespace"])).await?;
+    cluster.apply_one(&scene.pod("old")).await?;
+    scene.adopt_by_label_at_once(&[]).await?;
+    let message = scene
+        .unready_application("checkout", reason::PODS_NOT_INJECTED)
+        .await?;
+    for words in ["old", "without the sidecars", "create them anew"] {
+        assert!(message.contains(words), "{words} is not in: {message}");
+    }
+    let pod = scene.pods().get("old").await?;
+    assert_eq!(pod.spec.and_then(|spec| spec.init_containers), None);
+    Ok(())
+}
+
+async fn what_only_new_pods_can_have_is_named(scene: Scene<'_>) -> anyhow::Result<()> {
+    let shop = scene.open(&scene.example()?).await?;
+    let observer = shop.observe().await?;
+    let change = json!({"spec": {"resources": {"limits": {"memory": "96Mi"}}}});
+    cluster::merge(&shop.sidecars(), "orders", &change).await?;
+    let message = scene
+        .unready_application("checkout", reason::REQUIRES_RECREATE)
+        .await?;
+    for words in [
+        "spec.initContainers[orders-a].resources",
+        "spec.initContainers[orders-b].resources",
+        "create them anew",
+    ] {
+        assert!(message.contains(words), "{words} is not in: {message}");
+    }
+    assert_eq!(observer.totals(), Totals::default());
     Ok(())
 }

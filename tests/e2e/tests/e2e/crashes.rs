@@ -1,4 +1,4 @@
-//! Workers that are killed.
+//! Workers that are killed, and slots that are told to stop.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,7 +14,10 @@ use serde_json::json;
 use crate::scene::{PATIENCE, Scene, Test, test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![test!(a_killed_worker_fails_only_the_requests_in_it)]
+    vec![
+        test!(a_killed_worker_fails_only_the_requests_in_it),
+        test!(a_slot_that_is_told_to_stop_hands_over_first),
+    ]
 }
 
 const KILLS: usize = 10;
@@ -87,6 +90,39 @@ async fn a_killed_worker_fails_only_the_requests_in_it(scene: Scene<'_>) -> anyh
         (verdict.lost, verdict.duplicated, verdict.wrong_conflicts),
         (0, 0, 0)
     );
+    Ok(())
+}
+
+/// As in an eviction, or when somebody patches the pod by hand.
+async fn a_slot_that_is_told_to_stop_hands_over_first(scene: Scene<'_>) -> anyhow::Result<()> {
+    let shop = scene.open(&scene.example()?).await?;
+    let observer = shop.observe().await?;
+    let closed = shop.sidecar_connections_closed().await?;
+    let load = shop.load(RATE, &Orders::new(run_name())).await?;
+    load.answers(u64::from(RATE), PATIENCE).await?;
+    let stopped = async {
+        let pod = shop.pods().await?.remove(0);
+        let slot = slots::active(&pod, SIDECAR).await?;
+        let container = slots::container(&pod, SIDECAR, slot)?;
+        processes::first(container)?.terminate()?;
+        observer
+            .wait("another container of the slot", PATIENCE, |record| {
+                let pods = record.pods();
+                let now = slots::container(pods.first()?, SIDECAR, slot).ok()?;
+                (now.container_id != container.container_id && now.ready).then_some(())
+            })
+            .await?;
+        let pod = shop.pods().await?.remove(0);
+        assert_eq!(slots::active(&pod, SIDECAR).await?, slot.peer());
+        load.answers(u64::from(RATE), PATIENCE).await
+    };
+    let stopped = stopped.await;
+    let outcome = load.stop().await;
+    stopped?;
+    assert_eq!(outcome.progress.failed, 0, "{:?}", outcome.failures.first());
+    assert_eq!(outcome.progress.connections_closed, 0);
+    assert_eq!(shop.sidecar_connections_closed().await?, closed);
+    assert_eq!(observer.totals().primary_restarts, 0);
     Ok(())
 }
 

@@ -17,7 +17,9 @@ mod parameters;
 mod refused_images;
 mod refused_objects;
 mod resources;
+mod rollouts;
 mod scene;
+mod sizes;
 mod store;
 mod swaps;
 mod tenants;
@@ -75,6 +77,7 @@ fn tests() -> Vec<Test> {
     [
         examples::tests(),
         texts::tests(),
+        sizes::tests(),
         refused_objects::tests(),
         tenants::tests(),
         resources::tests(),
@@ -82,6 +85,7 @@ fn tests() -> Vec<Test> {
         parameters::tests(),
         refused_images::tests(),
         swaps::tests(),
+        rollouts::tests(),
         crashes::tests(),
         operator_killed::tests(),
         store::tests(),

@@ -215,6 +215,12 @@ impl<'a> Scene<'a> {
     ///
     /// `rules` are objects of the namespace that are there before.
     pub(crate) async fn adopt_by_label(&self, rules: &[Value]) -> anyhow::Result<()> {
+        self.adopt_by_label_at_once(rules).await?;
+        self.ready_application("checkout").await
+    }
+
+    /// [`Scene::adopt_by_label`] without the wait.
+    pub(crate) async fn adopt_by_label_at_once(&self, rules: &[Value]) -> anyhow::Result<()> {
         let mut example = self.example()?;
         self.cluster()
             .apply(&example.of_kinds(&["Namespace"]))
@@ -225,8 +231,7 @@ impl<'a> Scene<'a> {
         remove(spec, "workloadRef");
         spec["selector"] = json!({"matchLabels": {label: value}});
         let kinds = ["Secret", "IntegrationSidecar", "IntegratedApp"];
-        self.cluster().apply(&example.of_kinds(&kinds)).await?;
-        self.ready_application("checkout").await
+        self.cluster().apply(&example.of_kinds(&kinds)).await
     }
 
     /// Waits until an IntegratedApp is Ready.
