@@ -41,6 +41,7 @@ lint: toolchain ## Check format and lints
 .PHONY: deny
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(STEP) "licences, sources and bans"
+	@cargo fetch --locked # also what other platforms need
 	$(DENY) --offline check bans licenses sources
 
 $(DENY): | toolchain
