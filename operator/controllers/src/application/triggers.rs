@@ -51,9 +51,10 @@ fn by_applications(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + 
             current.metadata.generation,
             current.metadata.deletion_timestamp.is_some(),
         );
-        match seen.is_new(key, shape) {
+        match seen.is_new(key.clone(), shape) {
             true => in_namespace(&context, &current.namespace().unwrap_or_default(), |_| true),
-            false => Vec::new(),
+            // Its status: a decision may rest on one from before our own last write.
+            false => vec![key],
         }
     })
 }
