@@ -18,6 +18,8 @@ use crate::events::Events;
 pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].
 pub(crate) const MANAGER: &str = "outrigger";
+/// Label of the ConfigMaps with documents: the sidecar.
+pub(crate) const SIDECAR_LABEL: &str = "outrigger.dev/sidecar";
 
 /// What the controllers are given.
 pub struct Setup {

@@ -79,13 +79,20 @@ impl Lookup {
         self.applications.synced().await && self.sidecars.synced().await
     }
 
-    /// The objects that an application refers to. Those that do not exist are absent.
-    pub async fn referenced(&self, application: &IntegratedApp) -> Result<Referenced, LookupError> {
-        let namespace = application.namespace().unwrap_or_default();
+    /// The objects that applications of a namespace refer to, each read once. Those that do not
+    /// exist are absent.
+    pub async fn referenced<'a>(
+        &self,
+        namespace: &str,
+        applications: impl IntoIterator<Item = &'a IntegratedApp>,
+    ) -> Result<Referenced, LookupError> {
         let mut referenced = Referenced::default();
         let mut config_maps = BTreeSet::new();
-        for usage in &application.spec.sidecars {
-            if let Some(sidecar) = self.sidecars.get(&namespace, &usage.name) {
+        let sidecars = applications
+            .into_iter()
+            .flat_map(|application| &application.spec.sidecars);
+        for usage in sidecars {
+            if let Some(sidecar) = self.sidecars.get(namespace, &usage.name) {
                 config_maps.extend(config_map_names(&sidecar).into_iter().map(str::to_owned));
                 let sidecar = Arc::unwrap_or_clone(sidecar);
                 referenced.sidecars.insert(usage.name.clone(), sidecar);
@@ -93,7 +100,7 @@ impl Lookup {
         }
         let reads = config_maps
             .into_iter()
-            .map(|name| self.config_map(&namespace, name));
+            .map(|name| self.config_map(namespace, name));
         referenced.config_maps = futures::future::try_join_all(reads)
             .await?
             .into_iter()

@@ -139,13 +139,33 @@ async fn what_an_application_refers_to_is_read_and_what_does_not_exist_is_absent
     );
     let replica = Replica::start(api).await;
     let mut shop = replica.lookup.applications().get("store", "shop").unwrap();
-    let found = replica.lookup.referenced(&shop).await.unwrap();
+    let found = replica.lookup.referenced("store", [&*shop]).await.unwrap();
     assert_eq!(found.sidecars.keys().collect::<Vec<_>>(), ["orders"]);
     assert_eq!(found.config_maps.keys().collect::<Vec<_>>(), ["one"]);
     assert_eq!(found.config_maps["one"]["keyFields"], "[\"/id\"]");
     Arc::make_mut(&mut shop).spec.sidecars[0].name = "bills".into();
-    let found = replica.lookup.referenced(&shop).await.unwrap();
+    let found = replica.lookup.referenced("store", [&*shop]).await.unwrap();
     assert!(found.sidecars.is_empty(), "another namespace's");
+}
+
+#[tokio::test]
+async fn what_applications_share_is_read_once() {
+    let api = ApiServer::default();
+    for name in ["shop", "batch"] {
+        api.put(&path("store", "integratedapps", name), application());
+    }
+    let orders = path("store", "integrationsidecars", "orders");
+    api.put(&orders, sidecar(&["one"]));
+    let replica = Replica::start(api).await;
+    let applications = replica.lookup.applications().in_namespace("store");
+    assert_eq!(applications.len(), 2);
+    let applications = applications.iter().map(AsRef::as_ref);
+    let found = replica.lookup.referenced("store", applications);
+    assert_eq!(found.await.unwrap().sidecars.len(), 1);
+    assert_eq!(
+        replica.api.reads(),
+        ["/api/v1/namespaces/store/configmaps/one"]
+    );
 }
 
 #[tokio::test]

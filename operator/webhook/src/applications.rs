@@ -39,7 +39,8 @@ impl Applications for Arc<Lookup> {
     }
 
     async fn referenced(&self, application: &IntegratedApp) -> Result<Referenced, LookupError> {
-        Lookup::referenced(self, application).await
+        let namespace = application.namespace().unwrap_or_default();
+        Lookup::referenced(self, &namespace, [application]).await
     }
 
     async fn owners(&self, namespace: &str, pod: &Pod) -> Result<Owners, LookupError> {

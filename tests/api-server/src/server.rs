@@ -66,6 +66,11 @@ impl ApiServer {
         self.state.lock().writes.clone()
     }
 
+    /// Path of each object that a client read by its name.
+    pub fn reads(&self) -> Vec<String> {
+        self.state.lock().reads.clone()
+    }
+
     /// The objects whose path begins so.
     pub fn under(&self, prefix: &str) -> Vec<Value> {
         let state = self.state.lock();
@@ -133,6 +138,7 @@ impl ApiServer {
 
     fn read(&self, address: Address, query: &BTreeMap<String, String>) -> Answer {
         if !address.is_collection() {
+            self.state.lock().reads.push(address.object());
             return match self.get(&address.object()) {
                 Some(object) => json_answer(StatusCode::OK, &object),
                 None => failure((StatusCode::NOT_FOUND, "NotFound")),

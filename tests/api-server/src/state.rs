@@ -17,6 +17,8 @@ pub(crate) struct State {
     /// What was applied last, by path and subresource.
     applied: BTreeMap<String, Value>,
     pub(crate) writes: Vec<String>,
+    /// Paths of the objects that were read one by one.
+    pub(crate) reads: Vec<String>,
     pub(crate) failures: usize,
 }
 

@@ -9,10 +9,7 @@ use outrigger_injection::{application, orders};
 use outrigger_plan::{ApplicationPlan, SidecarPlan};
 
 use super::read::Found;
-use crate::context::{MANAGED_BY_LABEL, MANAGER};
-
-/// Label of the ConfigMaps with documents: the sidecar.
-pub(super) const SIDECAR_LABEL: &str = "outrigger.dev/sidecar";
+use crate::context::{MANAGED_BY_LABEL, MANAGER, SIDECAR_LABEL};
 
 /// What is to become of an application's ConfigMaps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +44,7 @@ pub(super) fn decide(found: &Found, plan: &ApplicationPlan) -> ConfigMaps {
         };
         let mut data = in_use.former(sidecar, existing);
         data.insert(layout::document_file(&sidecar.document_hash), document);
-        let wanted = config_map(name, &found.application, sidecar.name(), data);
+        let wanted = config_map(name, &found.application, sidecar, data);
         if !existing.is_some_and(|existing| stands(existing, &wanted)) {
             config_maps.apply.push(wanted);
         }
@@ -59,7 +56,7 @@ pub(super) fn decide(found: &Found, plan: &ApplicationPlan) -> ConfigMaps {
             .sidecars
             .iter()
             .any(|planned| planned.name() == sidecar);
-        if !is_planned && !in_use.carries(sidecar) && is_owned(config_map, &found.application) {
+        if !is_planned && !in_use.carries(sidecar) {
             let uid = config_map.uid().unwrap_or_default();
             config_maps.delete.push((config_map.name_any(), uid));
         }
@@ -118,13 +115,13 @@ impl InUse {
 fn config_map(
     name: String,
     application: &IntegratedApp,
-    sidecar: &str,
+    sidecar: &SidecarPlan,
     data: BTreeMap<String, String>,
 ) -> ConfigMap {
     let labels = [
         (MANAGED_BY_LABEL, MANAGER.to_owned()),
         (layout::APPLICATION_LABEL, application.name_any()),
-        (SIDECAR_LABEL, sidecar.to_owned()),
+        (SIDECAR_LABEL, sidecar.name().to_owned()),
     ];
     let labels = labels.map(|(key, value)| (key.to_owned(), value));
     ConfigMap {
@@ -132,7 +129,7 @@ fn config_map(
             name: Some(name),
             namespace: application.namespace(),
             labels: Some(BTreeMap::from(labels)),
-            owner_references: Some(vec![owner(application)]),
+            owner_references: Some(owners(application, sidecar)),
             ..ObjectMeta::default()
         },
         data: Some(data),
@@ -140,15 +137,21 @@ fn config_map(
     }
 }
 
-fn owner(application: &IntegratedApp) -> OwnerReference {
-    OwnerReference {
-        api_version: IntegratedApp::api_version(&()).into_owned(),
-        kind: IntegratedApp::kind(&()).into_owned(),
-        name: application.name_any(),
-        uid: application.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }
+/// The application and the sidecar: documents outlive the application, because kubelet brings no
+/// order to a slot whose ConfigMap is gone, and starts no slot after its own restart. The sidecar's
+/// controller deletes them when no pod carries them any more.
+fn owners(application: &IntegratedApp, sidecar: &SidecarPlan) -> Vec<OwnerReference> {
+    let owners = [
+        owner(application, Some(true)),
+        owner(&sidecar.sidecar, None),
+    ];
+    owners.into()
+}
+
+fn owner(object: &impl Resource<DynamicType = ()>, controller: Option<bool>) -> OwnerReference {
+    let mut owner = object.owner_ref(&()).unwrap_or_default();
+    owner.controller = controller;
+    owner
 }
 
 /// Whether a ConfigMap has all that is wanted, and no other documents. What others added is theirs:
@@ -167,16 +170,14 @@ fn stands(found: &ConfigMap, wanted: &ConfigMap) -> bool {
     has_data
         && former.next().is_none()
         && wanted_labels.all(|(key, value)| labels.get(key) == Some(value))
-        && found.owner_references() == wanted.owner_references()
+        && wanted
+            .owner_references()
+            .iter()
+            .all(|owner| found.owner_references().contains(owner))
 }
 
 /// Whether a file has the name of a document.
 fn is_document(file: &str) -> bool {
     let hash = file.strip_suffix(&layout::document_file(""));
     hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-fn is_owned(config_map: &ConfigMap, application: &IntegratedApp) -> bool {
-    let mut owners = config_map.owner_references().iter();
-    owners.any(|owner| Some(&owner.uid) == application.metadata.uid.as_ref())
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
@@ -43,7 +44,9 @@ pub(super) async fn read(
     let name = application.name_any();
     let lookup = &context.lookup;
     let applications = lookup.applications().in_namespace(&namespace);
-    let referenced = lookup.referenced(application).await?;
+    let referenced = lookup
+        .referenced(&namespace, [application.as_ref()])
+        .await?;
 
     let mut pods = context.pods.in_namespace(&namespace);
     pods.retain(|pod| !has_ended(pod));
@@ -54,13 +57,7 @@ pub(super) async fn read(
         .iter()
         .any(|application| application.spec.workload_ref.is_some());
     let pods = match by_workload {
-        true => {
-            try_join_all(
-                pods.into_iter()
-                    .map(|pod| with_owners(lookup, &namespace, pod)),
-            )
-            .await?
-        }
+        true => with_owners(lookup, &namespace, pods).await?,
         false => pods.into_iter().map(without_owners).collect(),
     };
 
@@ -116,13 +113,30 @@ async fn pods_without_sidecars(
     Ok(listed.items.into_iter().map(pod).collect())
 }
 
+/// Asks for the owners of each controller's pods once.
 async fn with_owners(
     lookup: &Lookup,
     namespace: &str,
-    pod: Arc<Pod>,
-) -> Result<FoundPod, LookupError> {
-    let owners = lookup.owners(namespace, pod.owner_references()).await?;
-    Ok(FoundPod { pod, owners })
+    pods: Vec<Arc<Pod>>,
+) -> Result<Vec<FoundPod>, LookupError> {
+    let mut alike: BTreeMap<Option<String>, Vec<Arc<Pod>>> = BTreeMap::new();
+    for pod in pods {
+        let controller = Owners::controller(pod.owner_references());
+        let controller = controller.map(|owner| format!("{owner:?}"));
+        alike.entry(controller).or_default().push(pod);
+    }
+    let found = alike.into_values().map(|pods| async {
+        let references = pods.first().map_or(&[][..], |pod| pod.owner_references());
+        let owners = lookup.owners(namespace, references).await?;
+        let found = pods.into_iter().map(move |pod| FoundPod {
+            pod,
+            owners: owners.clone(),
+        });
+        Ok::<_, LookupError>(found)
+    });
+    let mut found: Vec<_> = try_join_all(found).await?.into_iter().flatten().collect();
+    found.sort_by_key(|found| found.pod.name_any());
+    Ok(found)
 }
 
 fn without_owners(pod: Arc<Pod>) -> FoundPod {

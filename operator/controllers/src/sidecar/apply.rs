@@ -1,7 +1,7 @@
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
 use outrigger_injection::{Refusal, Trial, application, preflight_pod};
@@ -9,7 +9,8 @@ use outrigger_lookup::LookupError;
 use outrigger_rollout::{Action, Application, DIGEST_ANNOTATION, FAILED_ANNOTATION, KnownRevision};
 use serde_json::{Value, json};
 
-use super::read::Found;
+use super::documents::unused;
+use super::read::{Found, is_owned};
 use super::story::{ending, story};
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
@@ -63,10 +64,18 @@ pub(super) async fn apply(
     let orders = actions.iter().filter(is_order);
     let orders: Vec<_> = orders.map(|order| work.finish(order).boxed()).collect();
     let mut orders = stream::iter(orders).buffer_unordered(AT_ONCE);
+    // A pod that takes no order keeps none from the others.
+    let mut failed = None;
     while let Some(applied) = orders.next().await {
-        all &= applied?;
+        match applied {
+            Ok(applied) => all &= applied,
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(all)
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(all & work.forget_documents().await?),
+    }
 }
 
 struct Work<'a> {
@@ -134,10 +143,33 @@ impl Work<'_> {
         object
             .labels_mut()
             .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+        let name = &revision.name;
+        let found = self.watched.revisions.get(&self.namespace, name);
+        if let Some(leftover) = found.filter(|found| !is_owned(&**found, &self.found.sidecar)) {
+            // Of a former sidecar of the name: nobody else deletes one that it left without an owner.
+            let deleted = self.revisions().delete(name, &just(&*leftover)).await;
+            outcome(deleted, || {
+                (format!("ControllerRevision {name}"), "deleted")
+            })?;
+        }
         let created = self.revisions().create(&creation(), &object).await;
         outcome(created, || {
-            (format!("ControllerRevision {}", revision.name), "created")
+            (format!("ControllerRevision {name}"), "created")
         })
+    }
+
+    /// Deletes the documents that nobody needs; whether they were still as they were read.
+    async fn forget_documents(&self) -> Result<bool, ApplyError> {
+        let client = self.watched.context.client.clone();
+        let config_maps = Api::<ConfigMap>::namespaced(client, &self.namespace);
+        let mut all = true;
+        for documents in unused(self.found) {
+            let name = documents.name_any();
+            let deleted = config_maps.delete(&name, &just(documents)).await;
+            let applied = outcome(deleted, || (format!("ConfigMap {name}"), "deleted"))?;
+            all &= applied == Applied::Done;
+        }
+        Ok(all)
     }
 
     async fn annotate(
@@ -264,6 +296,17 @@ fn parameters() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
+    }
+}
+
+/// Deletes an object only as it was seen.
+fn just(object: &impl ResourceExt) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: object.resource_version(),
+        }),
+        ..DeleteParams::default()
     }
 }
 

@@ -4,6 +4,7 @@
 mod apply;
 mod configuration;
 mod decide;
+mod documents;
 mod metrics;
 mod read;
 mod reconcile;

@@ -1,6 +1,6 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -13,25 +13,24 @@ use outrigger_plan::{Referenced, revision_name};
 use outrigger_rollout::{SwapPod, carriers};
 
 use super::watched::Watched;
+use crate::context::SIDECAR_LABEL;
 
 /// Everything that a decision about a sidecar rests on, but for what its slots say.
 pub(super) struct Found {
     pub(super) sidecar: Arc<IntegrationSidecar>,
-    /// The applications that use it, with what they refer to.
-    pub(super) applications: Vec<FoundApplication>,
+    /// The applications that use it.
+    pub(super) applications: Vec<Arc<IntegratedApp>>,
+    /// What those refer to.
+    pub(super) referenced: Referenced,
+    /// The applications of the namespace, by name.
+    pub(super) existing: BTreeSet<String>,
+    /// The ConfigMaps with its documents.
+    pub(super) documents: Vec<Arc<ConfigMap>>,
     /// The pods that carry it.
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) revisions: Vec<ControllerRevision>,
     pub(super) trials: Vec<Arc<Pod>>,
     pub(super) budgets: Vec<PodDisruptionBudget>,
-}
-
-/// An application that uses the sidecar.
-pub(super) struct FoundApplication {
-    pub(super) application: Arc<IntegratedApp>,
-    pub(super) referenced: Referenced,
-    /// The ConfigMap with the documents of the sidecar.
-    pub(super) documents: Option<Arc<ConfigMap>>,
 }
 
 pub(super) async fn read(
@@ -43,21 +42,18 @@ pub(super) async fn read(
     let context = &watched.context;
 
     let mut applications = context.lookup.applications().in_namespace(&namespace);
+    let existing = applications.iter().map(|found| found.name_any()).collect();
     applications.retain(|application| {
         let mut used = application.spec.sidecars.iter();
         application.metadata.deletion_timestamp.is_none() && used.any(|usage| usage.name == name)
     });
     applications.sort_by_key(|application| application.name_any());
-    let applications = applications.into_iter().map(|application| async {
-        let referenced = context.lookup.referenced(&application).await?;
-        let documents = layout::config_map_name(&application.name_any(), &name);
-        Ok::<_, LookupError>(FoundApplication {
-            documents: context.config_maps.get(&namespace, &documents),
-            application,
-            referenced,
-        })
-    });
-    let applications = try_join_all(applications).await?;
+    let referenced = context
+        .lookup
+        .referenced(&namespace, applications.iter().map(AsRef::as_ref))
+        .await?;
+    let mut documents = context.config_maps.in_namespace(&namespace);
+    documents.retain(|found| found.labels().get(SIDECAR_LABEL) == Some(&name));
 
     let annotation = layout::order_annotation(&name);
     let mut pods = context.pods.in_namespace(&namespace);
@@ -70,6 +66,9 @@ pub(super) async fn read(
     Ok(Found {
         sidecar: Arc::clone(sidecar),
         applications,
+        referenced,
+        existing,
+        documents,
         pods,
         revisions: revisions.into_iter().map(Arc::unwrap_or_clone).collect(),
         trials: owned(watched.trials.in_namespace(&namespace), sidecar),
@@ -105,10 +104,13 @@ fn owned<K: Resource<DynamicType = ()>>(
     mut found: Vec<Arc<K>>,
     sidecar: &IntegrationSidecar,
 ) -> Vec<Arc<K>> {
-    found.retain(|object| {
-        let mut owners = object.owner_references().iter();
-        owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
-    });
+    found.retain(|object| is_owned(&**object, sidecar));
     found.sort_by_key(|object| object.name_any());
     found
+}
+
+/// Whether an object is a sidecar's own.
+pub(super) fn is_owned(object: &impl ResourceExt, sidecar: &IntegrationSidecar) -> bool {
+    let mut owners = object.owner_references().iter();
+    owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
 }

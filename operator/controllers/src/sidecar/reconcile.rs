@@ -19,8 +19,6 @@ use crate::status::{Progress, Summary};
 
 /// Pause between two looks at slots that take over a configuration.
 const SETTLING: Duration = Duration::from_secs(2);
-/// Pause before a second look at what somebody else changed in the meantime.
-const OVERTAKEN: Duration = Duration::from_millis(100);
 /// What no event tells is found so late.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
@@ -102,8 +100,9 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let settled = !busy && settle(&found, watched).await;
     let summary = report::summary(&decision, &watched.settling.refusals(&key(sidecar)));
     let mut again = pause(&decision, settled);
-    if !current {
-        again = again.min(OVERTAKEN);
+    match current {
+        true => watched.overtaken.reset(&uid(sidecar)),
+        false => again = again.min(watched.overtaken.failed(uid(sidecar))),
     }
     report::report(
         watched,

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use outrigger_api::IntegrationSidecar;
 use outrigger_injection::orders;
 
 use super::watched::{Watched, key};
+use crate::context::SIDECAR_LABEL;
 
 type Request = ObjectRef<IntegrationSidecar>;
 
@@ -37,10 +37,9 @@ fn by_sidecars(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Sen
         let sidecars = watched.context.lookup.sidecars();
         if sidecars.store().get(&request).is_none() {
             watched.settling.forget(&key(&changed));
-            watched
-                .context
-                .backoffs
-                .reset(&changed.uid().unwrap_or_default());
+            let uid = changed.uid().unwrap_or_default();
+            watched.context.backoffs.reset(&uid);
+            watched.overtaken.reset(&uid);
         }
         vec![request]
     })
@@ -74,22 +73,13 @@ fn by_pods(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + 
 }
 
 /// The sidecar whose documents were written.
-fn by_documents(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {
-    let watched = Arc::clone(watched);
+fn by_documents(watched: &Watched) -> impl Stream<Item = Vec<Request>> + Send + use<> {
     let changes = watched.context.config_maps.changes();
-    changes.map(move |changed: Arc<ConfigMap>| {
+    changes.map(|changed: Arc<ConfigMap>| {
         let namespace = changed.namespace().unwrap_or_default();
-        let owners: BTreeSet<_> = changed
-            .owner_references()
-            .iter()
-            .map(|owner| owner.name.clone())
-            .collect();
-        let applications = watched.context.lookup.applications();
-        let used = owners
-            .iter()
-            .filter_map(|owner| applications.get(&namespace, owner))
-            .flat_map(|application| application.spec.sidecars.clone());
-        used.map(|usage| request(&namespace, &usage.name)).collect()
+        let sidecar = changed.labels().get(SIDECAR_LABEL);
+        let request = sidecar.map(|name| request(&namespace, name));
+        request.into_iter().collect()
     })
 }
 

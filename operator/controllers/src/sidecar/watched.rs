@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
@@ -7,6 +8,7 @@ use kube::{Api, Client, ResourceExt};
 use outrigger_api::IntegrationSidecar;
 use outrigger_control::layout::PREFLIGHT_LABEL;
 use outrigger_lookup::{Feed, Mirror};
+use outrigger_runtime::{Backoff, Backoffs};
 use tokio_util::sync::CancellationToken;
 
 use super::configuration::Settling;
@@ -22,7 +24,15 @@ pub(super) struct Watched {
     pub(super) trials: Mirror<Pod>,
     pub(super) slots: Slots,
     pub(super) settling: Settling,
+    /// Looks in a row after which something could not be written because it had changed, by UID.
+    pub(super) overtaken: Backoffs<String>,
 }
+
+/// Pauses before another look at what somebody else changed in the meantime.
+const OVERTAKEN: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    limit: Duration::from_secs(5),
+};
 
 /// Keeps the mirrors of [`Watched`] current.
 pub(super) struct Feeds {
@@ -40,6 +50,7 @@ impl Watched {
             trials,
             slots: Slots::new(),
             settling: Settling::default(),
+            overtaken: Backoffs::new(OVERTAKEN),
         };
         let feeds = Feeds {
             revisions: revisions_feed,

@@ -357,3 +357,43 @@ async fn a_failed_write_is_repeated() {
     leader.says("shop", "Succeeded").await;
     assert!(api.get(&config_map_path(DOCUMENTS)).is_some());
 }
+
+#[tokio::test]
+async fn a_status_that_is_not_the_last_one_written_is_written_again() {
+    let api = shop();
+    let leader = Leader::start(&api);
+    leader.says("shop", "Succeeded").await;
+    leader.settled("shop").await;
+    edit(&api, &application_path("shop"), |shop| {
+        shop["status"]["pods"]["matched"] = 7.into();
+    });
+    leader.counts("shop", [1, 1, 0]).await;
+}
+
+#[tokio::test]
+async fn the_owner_of_many_pods_is_asked_for_once() {
+    let api = ApiServer::default();
+    let mut shop = application();
+    shop["spec"] = json!({
+        "workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "sidecars": [{"name": "orders"}],
+    });
+    api.put(&application_path("shop"), shop);
+    api.put(&sidecar_path("orders"), sidecar());
+    let owner = |kind: &str, name: &str, uid: &Value| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let replica_set = "/apis/apps/v1/namespaces/store/replicasets/web-1";
+    let of_web = owner("Deployment", "web", &"u".into());
+    api.put(
+        replica_set,
+        json!({"metadata": {"ownerReferences": of_web}}),
+    );
+    let uid = api.get(replica_set).unwrap()["metadata"]["uid"].clone();
+    for number in 0..30 {
+        let mut bare = pod();
+        bare["metadata"]["ownerReferences"] = owner("ReplicaSet", "web-1", &uid);
+        api.put(&pod_path(&format!("web-{number}")), bare);
+    }
+    let leader = Leader::start(&api);
+    leader.counts("shop", [30, 0, 30]).await;
+    assert_eq!(api.reads(), [replica_set]);
+}

@@ -6,5 +6,6 @@
 mod configuration;
 mod failures;
 mod node;
+mod remains;
 mod shop;
 mod swaps;

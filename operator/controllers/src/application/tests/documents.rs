@@ -40,15 +40,28 @@ fn a_document_is_found_by_the_hash_of_its_content() {
         Some("outrigger.shop.orders")
     );
     assert_eq!(config_map.metadata.namespace.as_deref(), Some("store"));
-    let owner = &config_map.metadata.owner_references.as_ref().unwrap()[0];
-    assert_eq!(
-        (owner.kind.as_str(), owner.uid.as_str()),
-        ("IntegratedApp", "uid-shop")
-    );
     let (file, text) = config_map.data.as_ref().unwrap().first_key_value().unwrap();
     let document: Document = serde_json::from_str(text).unwrap();
     assert_eq!(*file, format!("{}.json", content_hash(&document).unwrap()));
     assert_eq!(document.application.name, "shop");
+}
+
+#[test]
+fn documents_outlive_their_application_while_the_sidecar_stays() {
+    let [config_map] = &shop().decide().config_maps.apply[..] else {
+        panic!("not one ConfigMap");
+    };
+    let owners = config_map.metadata.owner_references.iter().flatten();
+    let owners: Vec<_> = owners
+        .map(|owner| (owner.kind.as_str(), owner.uid.as_str(), owner.controller))
+        .collect();
+    assert_eq!(
+        owners,
+        [
+            ("IntegratedApp", "uid-shop", Some(true)),
+            ("IntegrationSidecar", "uid-orders", None),
+        ]
+    );
 }
 
 #[test]
@@ -188,17 +201,14 @@ fn the_documents_of_a_removed_sidecar_go_with_its_last_pod() {
 }
 
 #[test]
-fn documents_of_a_former_namesake_are_not_deleted() {
+fn documents_of_a_former_namesake_go_too() {
     let mut found = shop();
     found.apply();
     found.edit(|application| {
         application.metadata.uid = Some("uid-anew".into());
         application.spec.sidecars.clear();
     });
-    assert!(
-        found.decide().config_maps.delete.is_empty(),
-        "the garbage collector does"
-    );
+    assert_eq!(found.decide().config_maps.delete.len(), 1);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn sidecar(name: &str, port: u16) -> IntegrationSidecar {
     serde_json::from_value(json!({
         "apiVersion": "outrigger.dev/v1alpha1",
         "kind": "IntegrationSidecar",
-        "metadata": {"name": name, "namespace": "store"},
+        "metadata": {"name": name, "namespace": "store", "uid": format!("uid-{name}")},
         "spec": {
             "image": "registry/sidecar:1",
             "functions": [{"name": name, "port": port, "idempotency": {"keyFields": ["/id"]}}],
