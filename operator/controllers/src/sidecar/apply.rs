@@ -55,26 +55,49 @@ pub(super) async fn apply(
         applications,
         namespace: found.sidecar.namespace().unwrap_or_default(),
     };
-    let is_order = |action: &&Action| matches!(action, Action::Patch(_));
+    let of = |stage| {
+        actions
+            .iter()
+            .filter(move |action| Stage::of(action) == stage)
+    };
     let mut all = true;
-    // An order may rest on a mark, and no order on another.
-    for action in actions.iter().filter(|action| !is_order(action)) {
-        all &= work.finish(action).await?;
+    for mark in of(Stage::Mark) {
+        all &= work.finish(mark).await?;
     }
-    let orders = actions.iter().filter(is_order);
-    let orders: Vec<_> = orders.map(|order| work.finish(order).boxed()).collect();
-    let mut orders = stream::iter(orders).buffer_unordered(AT_ONCE);
-    // A pod that takes no order keeps none from the others.
-    let mut failed = None;
-    while let Some(applied) = orders.next().await {
-        match applied {
-            Ok(applied) => all &= applied,
-            Err(error) => failed = failed.or(Some(error)),
+    let orders: Vec<_> = of(Stage::Order)
+        .map(|order| work.finish(order).boxed())
+        .collect();
+    let orders = stream::iter(orders).buffer_unordered(AT_ONCE).collect();
+    let mut applied: Vec<_> = orders.await;
+    for action in of(Stage::Rest) {
+        applied.push(work.finish(action).await);
+    }
+    applied.push(work.forget_documents().await);
+    for applied in applied {
+        all &= applied?;
+    }
+    Ok(all)
+}
+
+/// When an action has its turn. An order may rest on a mark, but no order on another, and none on
+/// the rest: a pod that takes no order, or a preflight that is not admitted, stops no other swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Mark,
+    Order,
+    Rest,
+}
+
+impl Stage {
+    fn of(action: &Action) -> Stage {
+        match action {
+            Action::KeepRevision(_)
+            | Action::Renumber { .. }
+            | Action::RecordDigest { .. }
+            | Action::FailRevision { .. } => Stage::Mark,
+            Action::Patch(_) => Stage::Order,
+            Action::RemoveRevision(_) | Action::Try { .. } | Action::EndTrial(_) => Stage::Rest,
         }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(all & work.forget_documents().await?),
     }
 }
 

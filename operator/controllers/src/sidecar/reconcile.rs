@@ -4,8 +4,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use outrigger_api::IntegrationSidecar;
 use outrigger_api::conditions::reason;
+use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
 use outrigger_lookup::LookupError;
 use outrigger_rollout::{Decision, carriers};
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use crate::status::{Progress, Summary};
 
 /// Pause between two looks at slots that take over a configuration.
 const SETTLING: Duration = Duration::from_secs(2);
+/// Longest pause after a failure while a pod is in the middle of its swap.
+const SWAPPING: Duration = Duration::from_secs(1);
 /// What no event tells is found so late.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
@@ -41,7 +43,7 @@ impl Failure {
                 return Some(Summary {
                     progress: Progress::Stalled,
                     reason: reason::PREFLIGHT_FAILED,
-                    message: format!("{self}; no application pod was touched"),
+                    message: format!("{self}; no further pod is touched"),
                 });
             }
             Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
@@ -86,14 +88,19 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     }
     let found = match read::read(sidecar, watched).await {
         Ok(found) => found,
-        Err(error) => return interrupted(sidecar, watched, error.into()).await,
+        Err(error) => {
+            let status = sidecar.status.clone().unwrap_or_default();
+            return interrupted(sidecar, watched, status, error.into()).await;
+        }
     };
     let applications = validate::validate(&found);
     let decision = decide::decided(&found, &applications, &watched.slots, Timestamp::now).await;
     let applied = apply::apply(watched, &found, &applications, &decision.actions).await;
     let current = match applied {
         Ok(current) => current,
-        Err(error) => return interrupted(sidecar, watched, error.into()).await,
+        Err(error) => {
+            return interrupted(sidecar, watched, decision.status, error.into()).await;
+        }
     };
     // A swap does not wait for slots at rest.
     let busy = !decision.ask.is_empty() || !decision.actions.is_empty();
@@ -116,14 +123,14 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     Ok(Action::requeue(again))
 }
 
-/// Says what does not pass by itself; the rest of the status stands.
+/// Says what does not pass by itself, beside the status as it is known.
 async fn interrupted(
     sidecar: &IntegrationSidecar,
     watched: &Watched,
+    mut status: IntegrationSidecarStatus,
     failure: Failure,
 ) -> Result<Action, Failure> {
     if let Some(summary) = failure.summary() {
-        let mut status = sidecar.status.clone().unwrap_or_default();
         status.observed_generation = sidecar.metadata.generation;
         report::report(watched, sidecar, status, &summary, Timestamp::now())
             .await
@@ -165,7 +172,11 @@ pub(super) fn after_failure(
     watched: Arc<Watched>,
 ) -> Action {
     let (namespace, name) = (sidecar.namespace(), sidecar.name_any());
-    let pause = watched.context.backoffs.failed(uid(&sidecar));
+    let mut pause = watched.context.backoffs.failed(uid(&sidecar));
+    let status = sidecar.status.as_ref();
+    if status.is_some_and(|status| status.swap.is_some()) {
+        pause = pause.min(SWAPPING);
+    }
     tracing::warn!(
         error = %failure,
         namespace = namespace.unwrap_or_default(),

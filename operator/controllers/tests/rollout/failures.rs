@@ -1,10 +1,11 @@
 //! Images that cannot be used.
 
 use outrigger_control::{Phase, Slot};
+use serde_json::json;
 
 use crate::node::{Fault, Node};
 use crate::shop::{
-    Leader, REVISIONS, events, images, is_updated, order, patches, says, set_image, shop,
+    Leader, REVISIONS, edit, events, images, is_updated, order, patches, says, set_image, shop,
     until_phase,
 };
 
@@ -32,6 +33,24 @@ async fn an_image_that_does_not_exist_touches_no_pod() {
     assert_eq!(images(&api), ["sidecar:1", "sidecar:1"]);
     set_image(&api, "sidecar:1");
     is_updated(&api, "sidecar:1").await;
+}
+
+#[tokio::test]
+async fn a_preflight_that_cannot_be_created_holds_up_no_swap_that_has_begun() {
+    let api = shop(0);
+    let _node = Node::start(&api, "127.0.7.21").await;
+    let _leader = Leader::start(&api);
+    is_updated(&api, "sidecar:1").await;
+    set_image(&api, "sidecar:2");
+    until_phase(&api, Phase::Warm).await;
+    edit(&api, |spec| {
+        spec["image"] = "sidecar:3".into();
+        spec["resources"] = json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}});
+    });
+    until_phase(&api, Phase::Rest).await;
+    let order = order(&api);
+    assert_eq!(order.revision.a, order.revision.b);
+    says(&api, "PreflightFailed").await;
 }
 
 #[tokio::test]
