@@ -7,10 +7,12 @@ use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::EventType;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::status::{Progress, Summary};
 
 /// Longest note that the API server takes.
 const LONGEST_NOTE: usize = 1024;
@@ -45,6 +47,29 @@ impl Events {
             instance,
             told: Mutex::default(),
         }
+    }
+
+    /// Tells of a new summary in the log and, unless it passes by itself, in an event.
+    pub(crate) async fn tell<K>(&self, object: &K, summary: &Summary)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        let (reason, message) = (summary.reason, &summary.message);
+        tracing::info!(namespace, name, reason, message, "{}", K::kind(&()));
+        let type_ = match summary.progress {
+            Progress::Ready => EventType::Normal,
+            Progress::Stalled => EventType::Warning,
+            Progress::Reconciling => return,
+        };
+        let story = Story {
+            type_,
+            reason,
+            action: "Reconcile",
+            note: message.clone(),
+            related: None,
+        };
+        self.publish(&object.object_ref(&()), &story).await;
     }
 
     /// Publishes an event. What an event tells is in the status too, so a failure is only logged.

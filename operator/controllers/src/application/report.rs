@@ -1,12 +1,9 @@
 use jiff::Timestamp;
-use kube::runtime::events::EventType;
-use kube::{Resource, ResourceExt};
 use outrigger_api::{IntegratedApp, IntegratedAppStatus};
 
 use super::decide::Decision;
 use crate::context::Context;
-use crate::events::Story;
-use crate::status::{self, Progress, Summary};
+use crate::status::{self, Summary};
 
 /// Writes what was decided into the status, if it says something new.
 pub(super) async fn decision(
@@ -55,32 +52,7 @@ async fn write(
     let written = status::report(&context.client, application, found, wanted).await?;
     let former = found.and_then(|found| status::reason(&found.conditions));
     if written && former != Some(summary.reason) {
-        let name = application.name_any();
-        let namespace = application.namespace().unwrap_or_default();
-        let (reason, message) = (summary.reason, &summary.message);
-        tracing::info!(namespace, name, reason, message, "IntegratedApp");
-        if let Some(story) = story(summary) {
-            context
-                .events
-                .publish(&application.object_ref(&()), &story)
-                .await;
-        }
+        context.events.tell(application, summary).await;
     }
     Ok(())
-}
-
-/// What passes by itself is no event.
-fn story(summary: &Summary) -> Option<Story> {
-    let type_ = match summary.progress {
-        Progress::Ready => EventType::Normal,
-        Progress::Stalled => EventType::Warning,
-        Progress::Reconciling => return None,
-    };
-    Some(Story {
-        type_,
-        reason: summary.reason,
-        action: "Reconcile",
-        note: summary.message.clone(),
-        related: None,
-    })
 }

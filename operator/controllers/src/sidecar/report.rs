@@ -1,14 +1,10 @@
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::EventType;
-use kube::{Resource, ResourceExt};
 use outrigger_api::conditions::reason;
 use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
 use outrigger_rollout::{Decision, State};
 
 use super::configuration::Refused;
 use super::watched::Watched;
-use crate::events::Story;
 use crate::status::{self, Progress, Summary};
 
 /// What is said of a sidecar: of its rollout and, when that needs nobody, of refused configuration.
@@ -59,29 +55,7 @@ pub(super) async fn report(
     });
     let written = status::report(&context.client, sidecar, found, &wanted).await?;
     if written && !told {
-        let (name, namespace) = (sidecar.name_any(), sidecar.namespace().unwrap_or_default());
-        let (reason, message) = (summary.reason, &summary.message);
-        tracing::info!(namespace, name, reason, message, "IntegrationSidecar");
-        if let Some(story) = story(summary) {
-            let about: ObjectReference = sidecar.object_ref(&());
-            context.events.publish(&about, &story).await;
-        }
+        context.events.tell(sidecar, summary).await;
     }
     Ok(())
-}
-
-/// Actions tell of themselves; what they do not tell is where nothing can be done.
-fn story(summary: &Summary) -> Option<Story> {
-    let type_ = match summary.progress {
-        Progress::Ready => EventType::Normal,
-        Progress::Stalled => EventType::Warning,
-        Progress::Reconciling => return None,
-    };
-    Some(Story {
-        type_,
-        reason: summary.reason,
-        action: "Reconcile",
-        note: summary.message.clone(),
-        related: None,
-    })
 }
