@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use outrigger_api_server::ApiServer;
-use outrigger_controllers::{Metrics, Setup, run};
 use outrigger_injection::{NamespaceRules, Settings, inject};
-use outrigger_lookup::Lookup;
 use outrigger_plan::{ApplicationPlan, Referenced};
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::replica::lead;
 
 pub(crate) struct Leader {
     pub(crate) api: ApiServer,
@@ -23,21 +22,10 @@ impl Leader {
     /// Leads, with namespace `store` covered by the webhook.
     pub(crate) fn start(api: &ApiServer) -> Leader {
         let stop = CancellationToken::new();
-        let (lookup, reflectors) = Lookup::new(api.client());
-        tokio::spawn(reflectors.run(stop.clone()));
-        let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
-        let setup = Setup {
-            client: api.client(),
-            lookup,
-            settings: Settings::default(),
-            covered,
-            instance: "outrigger-0".into(),
-            metrics: Metrics::register(&mut Registry::default()),
-        };
-        tokio::spawn(run(setup, stop.clone()));
+        let covered = lead(api, &stop);
         Leader {
             api: api.clone(),
-            covered: sender,
+            covered,
             _stop: stop.drop_guard(),
         }
     }

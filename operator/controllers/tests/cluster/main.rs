@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../replica/mod.rs"]
+mod replica;
+
 mod application;
 mod leader;

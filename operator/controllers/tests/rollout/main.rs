@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../replica/mod.rs"]
+mod replica;
+
 mod configuration;
 mod failures;
 mod node;

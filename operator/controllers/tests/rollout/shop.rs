@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 use outrigger_api_server::ApiServer;
 use outrigger_control::{Order, Phase, layout};
-use outrigger_controllers::{Metrics, Setup, run};
 use outrigger_injection::{NamespaceRules, Settings, inject};
-use outrigger_lookup::Lookup;
 use outrigger_plan::{ApplicationPlan, Referenced};
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::replica::lead;
 
 pub(crate) const APPLICATION: &str =
     "/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/shop";
@@ -31,21 +30,10 @@ pub(crate) struct Leader {
 impl Leader {
     pub(crate) fn start(api: &ApiServer) -> Leader {
         let stop = CancellationToken::new();
-        let (lookup, reflectors) = Lookup::new(api.client());
-        tokio::spawn(reflectors.run(stop.clone()));
-        let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
-        let setup = Setup {
-            client: api.client(),
-            lookup,
-            settings: Settings::default(),
-            covered,
-            instance: "outrigger-0".into(),
-            metrics: Metrics::register(&mut Registry::default()),
-        };
-        tokio::spawn(run(setup, stop.clone()));
+        let covered = lead(api, &stop);
         Leader {
             _stop: stop.drop_guard(),
-            _covered: sender,
+            _covered: covered,
         }
     }
 }

@@ -1,0 +1,29 @@
+//! A replica of the operator that leads, for all tests that have an API server in memory.
+
+use std::collections::BTreeSet;
+
+use outrigger_api_server::ApiServer;
+use outrigger_controllers::{Metrics, Setup, run};
+use outrigger_injection::Settings;
+use outrigger_lookup::Lookup;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Leads until the token is cancelled. The sender says which namespaces the webhook covers, and has
+/// to be kept: `store` at first.
+pub(crate) fn lead(api: &ApiServer, stop: &CancellationToken) -> watch::Sender<BTreeSet<String>> {
+    let (lookup, reflectors) = Lookup::new(api.client());
+    tokio::spawn(reflectors.run(stop.clone()));
+    let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
+    let setup = Setup {
+        client: api.client(),
+        lookup,
+        settings: Settings::default(),
+        covered,
+        instance: "outrigger-0".into(),
+        metrics: Metrics::register(&mut Registry::default()),
+    };
+    tokio::spawn(run(setup, stop.clone()));
+    sender
+}
