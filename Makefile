@@ -42,7 +42,7 @@ lint: toolchain ## Check format and lints
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(STEP) "licences, sources and bans"
 	@cargo fetch --locked # also what other platforms need
-	$(DENY) --offline check bans licenses sources
+	$(DENY) --offline check --hide-inclusion-graph bans licenses sources
 
 $(DENY): | toolchain
 	cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
