@@ -152,7 +152,7 @@ impl Report {
 }
 
 /// How many characters of an image's name are shown.
-const IMAGE_WIDTH: usize = 18;
+const IMAGE_WIDTH: usize = 22;
 /// The phases in the order in which a pod goes through them.
 const PHASES: [&str; 6] = [
     "Preflight",

@@ -160,13 +160,28 @@ fn show(outcome: &Trial, start: Instant, file: &std::path::Path) -> bool {
         file.display()
     );
     println!("The lab and the example go on running. What to look at next:\n");
-    println!("  eval \"$(make -s lab-env)\"                   # kubectl and helm for the lab");
-    println!("  kubectl get iapp,iside -A");
-    println!("  kubectl -n {NAMESPACE} describe iside {SIDECAR}     # the swaps, as events");
-    println!(
-        "  kubectl -n {NAMESPACE} get pods                   # 3/3: the service and two slots"
-    );
-    println!("  kubectl explain iside.spec.update");
-    println!("  make lab-down                              # removes all of it\n");
+    for (command, what) in [
+        (
+            "eval \"$(make -s lab-env)\"".to_owned(),
+            "kubectl and helm for the lab",
+        ),
+        ("kubectl get iapp,iside -A".to_owned(), "how things stand"),
+        (
+            format!("kubectl -n {NAMESPACE} describe iside {SIDECAR}"),
+            "the swaps, as events",
+        ),
+        (
+            format!("kubectl -n {NAMESPACE} get pods"),
+            "3/3: the service and two slots",
+        ),
+        (
+            "kubectl explain iside.spec.update".to_owned(),
+            "how to steer a swap",
+        ),
+        ("make lab-down".to_owned(), "removes all of it"),
+    ] {
+        println!("  {command:<42} # {what}");
+    }
+    println!();
     violations.is_empty()
 }
