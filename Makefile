@@ -37,6 +37,7 @@ lint: toolchain ## Check format and lints
 	$(STEP) "format and lints"
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	cargo clippy --package outrigger-lab --test lifecycle --locked -- --deny warnings
 
 .PHONY: deny
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
