@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A process, told from a later one of the same number by its start time.
 pub(crate) type Process = (u32, u64);
@@ -98,11 +99,21 @@ pub(crate) fn namespaces_of(processes: &BTreeSet<Process>) -> BTreeSet<u64> {
         .collect()
 }
 
-/// The processes that are in one of the namespaces.
+/// The processes that stay in one of the namespaces. A process that was killed leaves its control
+/// group before its namespaces, and is a zombie until its parent has asked for it: those are waited
+/// for.
 pub(crate) fn processes_in(wanted: &BTreeSet<u64>) -> Vec<u32> {
-    pids()
-        .filter(|pid| namespaces(*pid).iter().any(|inode| wanted.contains(inode)))
-        .collect()
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found: Vec<_> = pids()
+            .filter(|pid| start_time(*pid).is_some())
+            .filter(|pid| namespaces(*pid).iter().any(|inode| wanted.contains(inode)))
+            .collect();
+        if found.is_empty() || Instant::now() > patience {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The machine's shared memory that the processes use. It would outlive them if they were killed,

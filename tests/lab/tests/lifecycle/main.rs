@@ -178,12 +178,12 @@ fn down_leaves_nothing() {
     bystander.kill().unwrap();
     bystander.wait().unwrap();
     assert_eq!(after.since(&before), Vec::<String>::new());
+    assert_eq!(machine::processes_in(&namespaces), Vec::<u32>::new());
     let alive: Vec<_> = processes
         .into_iter()
         .filter(|process| machine::runs(*process))
         .collect();
     assert_eq!(alive, Vec::<Process>::new());
-    assert_eq!(machine::processes_in(&namespaces), Vec::<u32>::new());
     assert!(!subject::is_up());
     // Nothing is left for it to do, and that is fine.
     subject::down();
