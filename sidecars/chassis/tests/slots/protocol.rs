@@ -127,17 +127,23 @@ async fn a_real_handover_follows(mut pod: Pod, load: Load, term: u64) {
     load.finish().await.assert_lossless();
 }
 
+/// Orders slot b to be active, and waits until its owner has read that. The handovers that the owner
+/// gave up before.
+async fn order_to_the_new_side(pod: &Pod, term: u64) -> u64 {
+    pod.order(term, Slot::B);
+    pod.until(Slot::A, "aware of the order", |report| {
+        report.order_term == Some(term)
+    })
+    .await;
+    pod.report(Slot::A).await.unwrap().handover.aborted
+}
+
 async fn a_new_side_that_dies_at_any_stage_costs_nothing() {
     let (pod, load) = lone_slot_under_load().await;
     let mut term = 1;
     for stage in NewSide::ALL {
         term += 1;
-        pod.order(term, Slot::B);
-        pod.until(Slot::A, "aware of the order", |report| {
-            report.order_term == Some(term)
-        })
-        .await;
-        let aborted = pod.report(Slot::A).await.unwrap().handover.aborted;
+        let aborted = order_to_the_new_side(&pod, term).await;
         drop(stage.play(&pod, term));
         if stage.has_begun() {
             pod.until(Slot::A, &format!("aware of a death: {stage:?}"), |report| {
@@ -155,12 +161,7 @@ async fn a_new_side_that_hangs_at_any_stage_costs_nothing() {
     let mut term = 1;
     for stage in NewSide::ALL {
         term += 1;
-        pod.order(term, Slot::B);
-        pod.until(Slot::A, "aware of the order", |report| {
-            report.order_term == Some(term)
-        })
-        .await;
-        let aborted = pod.report(Slot::A).await.unwrap().handover.aborted;
+        let aborted = order_to_the_new_side(&pod, term).await;
         let hung = stage.play(&pod, term);
         if stage.has_begun() {
             pod.until(Slot::A, &format!("tired of waiting: {stage:?}"), |report| {
