@@ -12,7 +12,6 @@ mod namespace;
 mod patch;
 mod preflight;
 mod qos;
-mod quantity;
 mod recreate;
 mod refusal;
 mod resources;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::quantity;
+use outrigger_resources::quantity;
 
 /// What a namespace asks of every container in it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -17,8 +17,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use outrigger_api::SlotResources;
 
 use crate::qos::{class_of, is_set};
-use crate::quantity::{greater, least_request, lesser, nanos};
 use crate::{NamespaceRules, QosClass, Refusal};
+use outrigger_resources::quantity::{greater, least_request, lesser, nanos};
 
 /// Annotation with the `spec.resources` that a pod's slots were made from: JSON by sidecar. Slots
 /// may have other values, which their namespace or another webhook asked for.

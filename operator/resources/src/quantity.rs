@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 const NANOS: i128 = 1_000_000_000;
 
 /// A quantity in billionths, rounded up; `None` when it is not one.
-pub(crate) fn nanos(quantity: &Quantity) -> Option<i128> {
+pub fn nanos(quantity: &Quantity) -> Option<i128> {
     let text = quantity.0.as_str();
     let end = text
         .find(|c: char| !matches!(c, '0'..='9' | '.' | '+' | '-'))
@@ -60,12 +60,12 @@ fn factor(suffix: &str) -> Option<(i128, i128)> {
 }
 
 /// The order of two quantities; those that are none come first.
-pub(crate) fn compare(one: &Quantity, other: &Quantity) -> Ordering {
+pub fn compare(one: &Quantity, other: &Quantity) -> Ordering {
     nanos(one).cmp(&nanos(other))
 }
 
 /// The greater one.
-pub(crate) fn greater(one: Quantity, other: &Quantity) -> Quantity {
+pub fn greater(one: Quantity, other: &Quantity) -> Quantity {
     if compare(&one, other) == Ordering::Less {
         other.clone()
     } else {
@@ -74,7 +74,7 @@ pub(crate) fn greater(one: Quantity, other: &Quantity) -> Quantity {
 }
 
 /// The lesser one.
-pub(crate) fn lesser(one: Quantity, other: &Quantity) -> Quantity {
+pub fn lesser(one: Quantity, other: &Quantity) -> Quantity {
     if compare(&one, other) == Ordering::Greater {
         other.clone()
     } else {
@@ -85,7 +85,7 @@ pub(crate) fn lesser(one: Quantity, other: &Quantity) -> Quantity {
 /// The smallest quantity, in whole units of `unit` billionths, that is at least `limit / ratio`.
 ///
 /// `None` when either is not a quantity, or the ratio not positive.
-pub(crate) fn least_request(limit: &Quantity, ratio: &Quantity, unit: i128) -> Option<i128> {
+pub fn least_request(limit: &Quantity, ratio: &Quantity, unit: i128) -> Option<i128> {
     let ratio = nanos(ratio).filter(|ratio| *ratio > 0)?;
     let scaled = nanos(limit)?.checked_mul(NANOS)?;
     let exact = scaled / ratio + i128::from(scaled % ratio > 0);

@@ -1,0 +1,1 @@
+//! Where the blocks of HDFS files are: a careful client of WebHDFS.

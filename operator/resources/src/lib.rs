@@ -1,0 +1,3 @@
+//! Amounts of CPU, memory and other resources, as Kubernetes counts them.
+
+pub mod quantity;
