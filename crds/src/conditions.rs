@@ -55,6 +55,33 @@ pub mod reason {
     pub const CONFIGURATION_REFUSED: &str = "ConfigurationRefused";
     /// Pods of a Job that restarts its containers keep their image.
     pub const JOB_COUNTS_RESTARTS: &str = "JobCountsRestarts";
+    /// A named Dataset does not exist.
+    pub const DATASET_NOT_FOUND: &str = "DatasetNotFound";
+    /// Pods wait for a node near their data.
+    pub const PLACEMENT_PENDING: &str = "PlacementPending";
+    /// No node can run a pod: what it asks for, and where its data or volumes are, exclude each
+    /// other.
+    pub const PLACEMENT_CONFLICT: &str = "PlacementConflict";
+    /// The dataset is being looked at for the first time.
+    pub const SCANNING: &str = "Scanning";
+    /// No NameNode gives answers: away, standby, in safe mode, or something else answers.
+    pub const NAME_NODE_UNAVAILABLE: &str = "NameNodeUnavailable";
+    /// A NameNode's address is one that the operator does not connect to.
+    pub const ADDRESS_REFUSED: &str = "AddressRefused";
+    /// A path is missing, or may not be read.
+    pub const PATH_UNREADABLE: &str = "PathUnreadable";
+    /// There are more files than `hdfs.maxFiles`.
+    pub const TOO_MANY_FILES: &str = "TooManyFiles";
+    /// A DataNode leads to no Kubernetes node, or to more than one.
+    pub const DATA_NODE_UNKNOWN: &str = "DataNodeUnknown";
+    /// A named claim does not exist, or none has the labels.
+    pub const CLAIM_NOT_FOUND: &str = "ClaimNotFound";
+    /// A claim is not bound to a volume yet.
+    pub const CLAIM_NOT_BOUND: &str = "ClaimNotBound";
+    /// A claim has lost its volume.
+    pub const CLAIM_LOST: &str = "ClaimLost";
+    /// The node of a volume is gone, or is not ready.
+    pub const VOLUME_NODE_GONE: &str = "VolumeNodeGone";
     /// A call to the API server failed; it is repeated.
     pub const API_ERROR: &str = "ApiError";
 }

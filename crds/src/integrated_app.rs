@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use outrigger_control::parameters::IdempotencyParameters;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An application, its integration sidecars and their parameters.
+/// An application, its integration sidecars with their parameters, and the data that it reads.
 ///
 /// The application's workload is found by reference or by labels, and is never changed: pods get
 /// their sidecars when they are created.
@@ -20,12 +21,13 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "IntegratedAppStatus",
     derive = "PartialEq",
-    doc = "An application, its integration sidecars and their parameters.\n\nThe application's workload is found by reference or by labels, and is never changed: pods get their sidecars when they are created.",
+    doc = "An application, its integration sidecars with their parameters, and the data that it reads.\n\nThe application's workload is found by reference or by labels, and is never changed: pods get their sidecars, and their place, when they are created.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods.matched", description = "Pods of the application"),
     printcolumn(name = "Injected", type_ = "integer", json_path = ".status.pods.injected", description = "Pods that have their sidecars"),
     printcolumn(name = "Sidecars", type_ = "string", json_path = ".spec.sidecars[*].name"),
+    printcolumn(name = "Local", type_ = "string", json_path = ".status.placement.local", description = "The share of the pods' data that is on their own nodes"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = ("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')", "metadata.name must be a DNS label: at most 63 characters and no dots")
@@ -33,6 +35,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.workloadRef) != has(self.selector)", "exactly one of workloadRef and selector must be set"),
+    validation = ("!has(self.locality) || has(self.data)", "locality needs data: it says how near to them pods are placed"),
+    validation = ("!has(self.data) || !has(self.workloadRef) || self.workloadRef.kind != 'DaemonSet'", "data must not be set if workloadRef.kind is DaemonSet: it has a pod on each node already"),
     validation = ("!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)", "selector must name at least one label: an empty one would match every pod of the namespace"),
 )]
 pub struct IntegratedAppSpec {
@@ -49,9 +53,21 @@ pub struct IntegratedAppSpec {
     pub selector: Option<LabelSelector>,
 
     /// The sidecars that each pod gets. A sidecar added later reaches pods that are created later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub sidecars: Vec<SidecarUse>,
+
+    /// The data that the pods read. Pods that are created from now on are placed on the nodes that
+    /// hold them, as far as `locality` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["dataset".into()]))]
+    pub data: Option<Vec<DataHint>>,
+
+    /// How pods are placed near their data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
 }
 
 /// The workload that owns an application's pods, in the same namespace.
@@ -109,6 +125,83 @@ pub struct FunctionParameters {
     pub idempotency: IdempotencyParameters,
 }
 
+/// Data that an application's pods read.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataHint {
+    /// Name of a Dataset of the namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub dataset: String,
+    /// What a byte of this dataset counts, compared with one of the others; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: Option<i32>,
+    /// See [`Split`], whose text stands in the schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+}
+
+/// Which part of the dataset a pod reads; all of it when absent.
+///
+/// - ByIndex: the pod with index i of an Indexed Job or a StatefulSet reads part i: the i-th of
+///   `hdfs.paths`, or the i-th claim by name. After the last part it goes on with the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Split {
+    /// Part i for the pod with index i.
+    #[default]
+    ByIndex,
+}
+
+/// How pods are placed near their data.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Locality {
+    /// See [`LocalityMode`], whose text stands in the schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<LocalityMode>,
+    /// After so many seconds without a node that holds data and has room, counted from a pod's
+    /// first attempt, `Required` becomes `Preferred`; 300 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub relax_after_seconds: Option<i64>,
+    /// A pod that was sent to one node by `Required`, and that the scheduler has not bound after so
+    /// many seconds, is deleted if a controller replaces it, and planned again without that node;
+    /// 60 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 5, max = 86_400))]
+    pub bind_timeout_seconds: Option<i64>,
+    /// Pods are placed only if their data have at least so many bytes; 1048576 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub threshold_bytes: Option<i64>,
+    /// By how many pods a node that holds data may be ahead of another one that has room for more;
+    /// 1 when absent. It holds for pods that read whole datasets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_skew: Option<i32>,
+}
+
+/// How much a pod's place counts; `Preferred` when absent.
+///
+/// - Preferred: the scheduler is asked for the best node, and may choose another one.
+/// - Required: the pod waits for a node that holds some of its data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LocalityMode {
+    /// The scheduler is asked for the best node, and may choose another one.
+    #[default]
+    Preferred,
+    /// The pod waits for a node that holds some of its data.
+    Required,
+}
+
+/// `locality.relaxAfterSeconds` when it is absent.
+pub const RELAX_AFTER_SECONDS: i64 = 300;
+/// `locality.bindTimeoutSeconds` when it is absent.
+pub const BIND_TIMEOUT_SECONDS: i64 = 60;
+/// `locality.thresholdBytes` when it is absent: below it, reading from afar takes less time than
+/// the wait at the gate may.
+pub const THRESHOLD_BYTES: i64 = 1024 * 1024;
+
 /// What the operator found and did.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +220,9 @@ pub struct IntegratedAppStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub sidecars: Vec<InjectedSidecar>,
+    /// Where the pods are, seen from their data. Only if the spec has `data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementStatus>,
 }
 
 /// Numbers of pods.
@@ -152,4 +248,91 @@ pub struct InjectedSidecar {
     pub configuration: String,
     /// Addresses of the functions, as the containers see them: `orders=http://127.0.0.1:15000`.
     pub functions: Vec<String>,
+}
+
+/// Where an application's pods are, seen from their data.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementStatus {
+    /// `locality` as it is in effect, with defaults.
+    pub effective: Locality,
+    /// The share of the pods' data that is on their own nodes: `75 %`. Absent until a pod is on a
+    /// node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
+    /// Bytes of the pods' data that are on their own nodes, added up over the pods on nodes.
+    pub local_bytes: i64,
+    /// Bytes of the pods' data, added up in the same way.
+    pub total_bytes: i64,
+    /// Pods on nodes, by name; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
+    pub pods: Vec<PlacedPod>,
+    /// Pods that wait for a node, by name; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
+    pub waiting: Vec<WaitingPod>,
+    /// Nodes that are not chosen for a while, because a pod that was sent there was not bound.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
+    pub avoided: Vec<AvoidedNode>,
+}
+
+/// A pod on a node.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacedPod {
+    /// Name of the pod.
+    pub pod: String,
+    /// The node that it is on.
+    pub node: String,
+    /// Bytes of its data that the node holds.
+    pub local_bytes: i64,
+    /// Bytes of its data.
+    pub total_bytes: i64,
+    /// The node that would have been the next choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_up: Option<String>,
+    /// Bytes of its data that the next choice holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_up_bytes: Option<i64>,
+    /// Why it is there, in a sentence.
+    pub reason: String,
+}
+
+/// A pod that waits for a node.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingPod {
+    /// Name of the pod.
+    pub pod: String,
+    /// What it waits for, and until when.
+    pub reason: String,
+}
+
+/// A node that is not chosen for a while.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AvoidedNode {
+    /// Name of the node.
+    pub node: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+impl Locality {
+    /// With the default of each field that is absent.
+    pub fn effective(locality: Option<&Locality>) -> Locality {
+        let found = locality.cloned().unwrap_or_default();
+        Locality {
+            mode: Some(found.mode.unwrap_or_default()),
+            relax_after_seconds: Some(found.relax_after_seconds.unwrap_or(RELAX_AFTER_SECONDS)),
+            bind_timeout_seconds: Some(found.bind_timeout_seconds.unwrap_or(BIND_TIMEOUT_SECONDS)),
+            threshold_bytes: Some(found.threshold_bytes.unwrap_or(THRESHOLD_BYTES)),
+            max_skew: Some(found.max_skew.unwrap_or(1)),
+        }
+    }
 }

@@ -6,13 +6,21 @@
 #![allow(unreachable_pub)]
 
 pub mod conditions;
+mod dataset;
 mod integrated_app;
 mod integration_sidecar;
 mod manifest;
 
+pub use dataset::{
+    ClaimsSource, Dataset, DatasetProblem, DatasetSpec, DatasetStatus, HdfsSource, HdfsTls,
+    MAX_FILES, MOST_LISTED, NodeBytes, NodeNames, NodeNamesFrom, REFRESH_SECONDS,
+    REQUESTS_PER_SECOND, Refresh,
+};
 pub use integrated_app::{
-    ApplicationPods, FunctionParameters, InjectedSidecar, IntegratedApp, IntegratedAppSpec,
-    IntegratedAppStatus, SidecarUse, WorkloadReference,
+    ApplicationPods, AvoidedNode, BIND_TIMEOUT_SECONDS, DataHint, FunctionParameters,
+    InjectedSidecar, IntegratedApp, IntegratedAppSpec, IntegratedAppStatus, Locality, LocalityMode,
+    PlacedPod, PlacementStatus, RELAX_AFTER_SECONDS, SidecarUse, Split, THRESHOLD_BYTES,
+    WaitingPod, WorkloadReference,
 };
 pub use integration_sidecar::{
     EffectiveUpdate, FunctionSpec, HOT_SWAP_SOAK_SECONDS, IntegrationSidecar,

@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::{IntegratedApp, IntegrationSidecar};
+use crate::{Dataset, IntegratedApp, IntegrationSidecar};
 
 /// The manifest of one kind.
 pub struct Manifest {
@@ -24,24 +24,28 @@ impl Manifest {
 
 /// The manifests of all kinds, sorted by name.
 pub fn manifests() -> Vec<Manifest> {
-    [IntegratedApp::crd(), IntegrationSidecar::crd()]
-        .into_iter()
-        .map(|mut definition| {
-            for version in &mut definition.spec.versions {
-                if let Some(schema) = version
-                    .schema
-                    .as_mut()
-                    .and_then(|validation| validation.open_api_v3_schema.as_mut())
-                {
-                    for_api_server(schema);
-                }
+    [
+        Dataset::crd(),
+        IntegratedApp::crd(),
+        IntegrationSidecar::crd(),
+    ]
+    .into_iter()
+    .map(|mut definition| {
+        for version in &mut definition.spec.versions {
+            if let Some(schema) = version
+                .schema
+                .as_mut()
+                .and_then(|validation| validation.open_api_v3_schema.as_mut())
+            {
+                for_api_server(schema);
             }
-            Manifest {
-                file_name: format!("{}.yaml", definition.spec.names.plural),
-                definition,
-            }
-        })
-        .collect()
+        }
+        Manifest {
+            file_name: format!("{}.yaml", definition.spec.names.plural),
+            definition,
+        }
+    })
+    .collect()
 }
 
 /// What schemars writes, as the API server and `kubectl explain` want it.

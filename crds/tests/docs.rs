@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger_api::{IntegratedApp, IntegrationSidecar, manifests};
+use outrigger_api::{Dataset, IntegratedApp, IntegrationSidecar, manifests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -127,6 +127,7 @@ fn every_example_of_a_kind_is_one() {
             for document in documents {
                 let kind = document["kind"].as_str().unwrap_or_default();
                 let result = match kind {
+                    "Dataset" => read_strictly::<Dataset>(&document),
                     "IntegratedApp" => read_strictly::<IntegratedApp>(&document),
                     "IntegrationSidecar" => read_strictly::<IntegrationSidecar>(&document),
                     _ => continue,
@@ -183,9 +184,10 @@ fn described(page: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_field_has_its_row_and_no_other() {
-    for (manifest, page) in manifests()
-        .iter()
-        .zip(["integratedapp", "integrationsidecar"])
+    for (manifest, page) in
+        manifests()
+            .iter()
+            .zip(["dataset", "integratedapp", "integrationsidecar"])
     {
         assert!(manifest.file_name.starts_with(page));
         let definition = serde_json::to_value(&manifest.definition).unwrap();

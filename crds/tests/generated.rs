@@ -59,21 +59,26 @@ fn rules_of_the_schema_name_the_fields_that_they_are_about() {
     for (rules, rule, message) in [
         (
             &all[0],
+            "has(self.persistentVolumeClaims) != has(self.hdfs)",
+            "exactly one of persistentVolumeClaims and hdfs must be set",
+        ),
+        (
+            &all[1],
             "has(self.workloadRef) != has(self.selector)",
             "exactly one of workloadRef and selector must be set",
         ),
         (
-            &all[1],
+            &all[2],
             "!self.functions.exists(f, has(f.idempotency)) || (has(self.store) && has(self.store.postgresql))",
             "a function of kind idempotency needs store.postgresql",
         ),
         (
-            &all[1],
+            &all[2],
             "self.functions.all(f, self.functions.exists_one(g, g.name == f.name))",
             "functions[].name must be unique",
         ),
         (
-            &all[1],
+            &all[2],
             "has(self.configMapRef) != has(self.secretRef)",
             "exactly one of configMapRef and secretRef must be set",
         ),

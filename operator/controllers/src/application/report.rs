@@ -24,6 +24,7 @@ pub(super) async fn decision(
         conditions: summary.conditions(&found.conditions, application.metadata.generation, now),
         pods: Some(pods),
         sidecars,
+        placement: found.placement,
     };
     write(context, application, &wanted, &summary).await
 }
