@@ -1,7 +1,8 @@
 //! What the injector and the controllers ask of the cluster.
 //!
-//! Every replica runs [`Reflectors`], which keep the IntegratedApps and IntegrationSidecars of all
-//! namespaces in memory; [`Lookup`] answers from there, and by calls where memory would be too dear.
+//! Every replica runs [`Reflectors`], which keep the IntegratedApps, IntegrationSidecars and Datasets
+//! of all namespaces in memory; [`Lookup`] answers from there, and by calls where memory would be too
+//! dear.
 
 mod error;
 mod lookup;

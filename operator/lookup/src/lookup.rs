@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
-use outrigger_api::{IntegratedApp, IntegrationSidecar};
+use outrigger_api::{Dataset, IntegratedApp, IntegrationSidecar};
 use outrigger_injection::NamespaceRules;
 use outrigger_plan::{Owners, Referenced, config_map_names};
 use serde::de::DeserializeOwned;
@@ -24,11 +24,12 @@ const RULES_LAST: Duration = Duration::from_secs(5);
 /// A ReplicaSet or Job has the controller that created it, but for rare adoptions.
 const OWNERS_LAST: Duration = Duration::from_secs(60);
 
-/// Asks the cluster: IntegratedApps and IntegrationSidecars from memory, the rest by calls.
+/// Asks the cluster: our own kinds from memory, the rest by calls.
 pub struct Lookup {
     client: Client,
     applications: Mirror<IntegratedApp>,
     sidecars: Mirror<IntegrationSidecar>,
+    datasets: Mirror<Dataset>,
     namespaces: watch::Receiver<Option<BTreeSet<String>>>,
     rules: Remembered<NamespaceRules>,
     /// The controllers of ReplicaSets and Jobs, by all that a reference to those says.
@@ -40,17 +41,20 @@ impl Lookup {
     pub fn new(client: Client) -> (Arc<Lookup>, Reflectors) {
         let (applications, applications_feed) = Mirror::new();
         let (sidecars, sidecars_feed) = Mirror::new();
+        let (datasets, datasets_feed) = Mirror::new();
         let (sender, namespaces) = watch::channel(None);
         let reflectors = Reflectors {
             client: client.clone(),
             applications: (applications.clone(), applications_feed),
             sidecars: sidecars_feed,
+            datasets: datasets_feed,
             namespaces: sender,
         };
         let lookup = Arc::new(Lookup {
             client,
             applications,
             sidecars,
+            datasets,
             namespaces,
             rules: Remembered::new(RULES_LAST),
             controllers: Remembered::new(OWNERS_LAST),
@@ -68,15 +72,22 @@ impl Lookup {
         &self.sidecars
     }
 
+    /// The Datasets of all namespaces.
+    pub fn datasets(&self) -> &Mirror<Dataset> {
+        &self.datasets
+    }
+
     /// The namespaces with an IntegratedApp; `None` until they are known.
     pub fn namespaces(&self) -> watch::Receiver<Option<BTreeSet<String>>> {
         self.namespaces.clone()
     }
 
-    /// Waits until all IntegratedApps and IntegrationSidecars are known; whether that came before
-    /// the reflectors ended.
+    /// Waits until all IntegratedApps, IntegrationSidecars and Datasets are known; whether that
+    /// came before the reflectors ended.
     pub async fn synced(&self) -> bool {
-        self.applications.synced().await && self.sidecars.synced().await
+        self.applications.synced().await
+            && self.sidecars.synced().await
+            && self.datasets.synced().await
     }
 
     /// The objects that applications of a namespace refer to, each read once. Those that do not

@@ -5,7 +5,7 @@ use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
-use outrigger_api::{IntegratedApp, IntegrationSidecar};
+use outrigger_api::{Dataset, IntegratedApp, IntegrationSidecar};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ pub struct Reflectors {
     pub(crate) client: Client,
     pub(crate) applications: (Mirror<IntegratedApp>, Feed<IntegratedApp>),
     pub(crate) sidecars: Feed<IntegrationSidecar>,
+    pub(crate) datasets: Feed<Dataset>,
     pub(crate) namespaces: watch::Sender<Option<BTreeSet<String>>>,
 }
 
@@ -26,7 +27,9 @@ impl Reflectors {
         let (applications, feed) = self.applications;
         tokio::join!(
             feed.run(readable(self.client.clone()), stop.clone()),
-            self.sidecars.run(readable(self.client), stop.clone()),
+            self.sidecars
+                .run(readable(self.client.clone()), stop.clone()),
+            self.datasets.run(readable(self.client), stop.clone()),
             stop.run_until_cancelled(follow_namespaces(applications, self.namespaces)),
         );
     }
