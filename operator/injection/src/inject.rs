@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use json_patch::Patch;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Pod, PodSchedulingGate, PodSpec, Volume};
 use kube::ResourceExt;
 use outrigger_api::SlotResources;
 use outrigger_control::{Order, PerSlot, Phase, Slot, layout};
@@ -20,7 +20,8 @@ use crate::{NamespaceRules, Refusal, Settings, carried, slot_container};
 /// gives the same answer cannot tell.
 pub const SINCE_CREATION: &str = "1970-01-01T00:00:00Z";
 
-/// The patch that gives a new pod the sidecars of its application.
+/// The patch that gives a new pod the sidecars of its application, and the scheduling gate
+/// [`layout::PLACEMENT_GATE`] if it is `gated`: to wait for a node near its data.
 ///
 /// It is empty for a pod that has them already, so that a second call, after other webhooks have
 /// changed the pod, adds nothing and leaves what they made of the slots.
@@ -29,6 +30,7 @@ pub fn inject(
     plan: &ApplicationPlan,
     settings: &Settings,
     namespace: &NamespaceRules,
+    gated: bool,
 ) -> Result<Patch, Refusal> {
     let spec = pod.spec.as_ref().ok_or_else(|| Refusal::NoSpec {
         pod: display_name(pod),
@@ -42,15 +44,35 @@ pub fn inject(
     patch_slots(&mut changes, pod, spec, plan, settings, namespace)?;
     patch_pull_secrets(&mut changes, spec, plan);
     patch_environment(&mut changes, pod, spec, plan)?;
+    patch_gate(&mut changes, spec, gated);
     Ok(changes.into_patch())
 }
 
-/// The patch that takes the operator's annotations and labels off a pod of no application: slots
-/// and controllers would believe them.
+/// The patch that takes the operator's annotations, labels and scheduling gate off a pod of no
+/// application: slots and controllers would believe them, and nobody would take the gate away.
 pub fn disown(pod: &Pod) -> Patch {
     let mut changes = Changes::default();
     patch_metadata(&mut changes, pod, &BTreeMap::new(), None);
+    if let Some(spec) = &pod.spec {
+        patch_gate(&mut changes, spec, false);
+    }
     changes.into_patch()
+}
+
+/// Puts the gate after those of others, or takes it away.
+fn patch_gate(changes: &mut Changes, spec: &PodSpec, gated: bool) {
+    let found = spec.scheduling_gates.as_deref().unwrap_or_default();
+    let ours = |gate: &PodSchedulingGate| gate.name == layout::PLACEMENT_GATE;
+    match (gated, found.iter().position(ours)) {
+        (true, None) => {
+            let path = ["spec", "schedulingGates"];
+            changes.ensure(spec.scheduling_gates.is_some(), path, json!([]));
+            let gate = json!({"name": layout::PLACEMENT_GATE});
+            changes.add(["spec", "schedulingGates", "-"], gate);
+        }
+        (false, Some(index)) => changes.remove(["spec", "schedulingGates", &index.to_string()]),
+        (true, Some(_)) | (false, None) => {}
+    }
 }
 
 /// What the operator's annotations of a new pod are to be.

@@ -139,7 +139,7 @@ impl<A: Applications> Injector<A> {
             Err(error) => return Ok(refused(namespace, &name, &error)),
         };
         let rules = self.applications.namespace_rules(namespace).await?;
-        Ok(match inject(pod, &plan, &self.settings, &rules) {
+        Ok(match inject(pod, &plan, &self.settings, &rules, false) {
             Err(error) => refused(namespace, &name, &error),
             Ok(patch) => Verdict::Injected {
                 patch,

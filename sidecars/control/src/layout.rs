@@ -6,6 +6,10 @@ use crate::Slot;
 pub const APPLICATION_LABEL: &str = "outrigger.dev/app";
 /// Label on preflight pods; its value is the revision under test. Such pods are never injected.
 pub const PREFLIGHT_LABEL: &str = "outrigger.dev/preflight";
+/// Scheduling gate of pods that wait for a node near their data.
+pub const PLACEMENT_GATE: &str = "outrigger.dev/placement";
+/// Annotation of pods that were placed: why they are where they are.
+pub const PLACEMENT_ANNOTATION: &str = "outrigger.dev/placement";
 /// Prefix of every annotation that only the operator may write.
 pub const ANNOTATION_PREFIX: &str = "outrigger.dev/";
 

@@ -129,7 +129,7 @@ pub(crate) fn put_injected(api: &ApiServer, name: &str) {
     let mut value = pod();
     let typed: Pod = serde_json::from_value(value.clone()).unwrap();
     let rules = NamespaceRules::default();
-    let patch = inject(&typed, &plan, &Settings::default(), &rules).unwrap();
+    let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
     json_patch::patch(&mut value, &patch).unwrap();
     api.put(&pod_path(name), value);
 }

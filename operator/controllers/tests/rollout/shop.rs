@@ -84,7 +84,7 @@ pub(crate) fn shop(soak_seconds: u32) -> ApiServer {
     });
     let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
     let rules = NamespaceRules::default();
-    let patch = inject(&typed, &plan, &Settings::default(), &rules).unwrap();
+    let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
     json_patch::patch(&mut pod, &patch).unwrap();
     api.put(POD, pod);
     api

@@ -70,7 +70,21 @@ pub(crate) fn injected_under(
     plan: &ApplicationPlan,
     rules: &NamespaceRules,
 ) -> Result<Value, Refusal> {
-    let patch = inject(&pod(value), plan, &Settings::default(), rules)?;
+    patched(value, plan, rules, false)
+}
+
+/// As the webhook makes a pod that is to wait for a node near its data.
+pub(crate) fn gated(value: &Value, plan: &ApplicationPlan) -> Value {
+    patched(value, plan, &NamespaceRules::default(), true).unwrap()
+}
+
+fn patched(
+    value: &Value,
+    plan: &ApplicationPlan,
+    rules: &NamespaceRules,
+    gated: bool,
+) -> Result<Value, Refusal> {
+    let patch = inject(&pod(value), plan, &Settings::default(), rules, gated)?;
     let mut patched = value.clone();
     json_patch::patch(&mut patched, &patch).unwrap();
     // What the API server would refuse to read is no pod.

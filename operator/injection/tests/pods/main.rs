@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod fixtures;
+mod gated;
 mod injected;
 mod recreated;
 mod refused;

@@ -9,7 +9,7 @@ use crate::fixtures::{injected, orders, orders_with, plan_of, pod, sidecar, web}
 
 fn changes(value: &Value, plan: &ApplicationPlan) -> usize {
     let rules = NamespaceRules::default();
-    let patch = inject(&pod(value), plan, &Settings::default(), &rules).unwrap();
+    let patch = inject(&pod(value), plan, &Settings::default(), &rules, false).unwrap();
     patch.0.len()
 }
 

@@ -89,7 +89,7 @@ impl Found {
     pub(super) fn injected(&self, name: &str) -> Pod {
         let bare = pod(name);
         let rules = NamespaceRules::default();
-        let patch = inject(&bare, &self.plan(), &Settings::default(), &rules).unwrap();
+        let patch = inject(&bare, &self.plan(), &Settings::default(), &rules, false).unwrap();
         let mut value = serde_json::to_value(bare).unwrap();
         json_patch::patch(&mut value, &patch).unwrap();
         serde_json::from_value(value).unwrap()
