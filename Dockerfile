@@ -35,3 +35,13 @@ LABEL org.opencontainers.image.title="outrigger-example-checkout" \
 COPY ${BINARIES}/checkout /checkout
 USER 65532:65532
 ENTRYPOINT ["/checkout"]
+
+FROM scratch AS risk
+ARG BINARIES
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="outrigger-example-risk" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY ${BINARIES}/risk /risk
+USER 65532:65532
+ENTRYPOINT ["/risk"]

@@ -99,11 +99,12 @@ test-lab: toolchain ## Show the lab's own promises; leaves it down
 .PHONY: binaries
 binaries: toolchain ## Build the static programs of the images
 	cargo build --release --locked --target $(TARGET) \
-		--package outrigger-operator --package outrigger-sidecar --package outrigger-example-checkout
+		--package outrigger-operator --package outrigger-sidecar \
+		--package outrigger-example-checkout --package outrigger-example-risk
 
 .PHONY: images
 images: binaries ## Build the images with buildah or docker
-	for name in operator sidecar checkout; do \
+	for name in operator sidecar checkout risk; do \
 		$(BUILDER) build --file Dockerfile --target $$name --build-arg VERSION=$(VERSION) --tag outrigger/$$name:$(VERSION) . ; \
 	done
 

@@ -76,13 +76,14 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// One of the product's images (`operator`, `sidecar`, `checkout`), from the one Dockerfile.
+    /// One of the product's images (`operator`, `sidecar`, `checkout`, `risk`), from the one
+    /// Dockerfile.
     ///
     /// # Errors
     /// When the program has not been built.
     pub fn product(target: &str, version: &str) -> anyhow::Result<Recipe> {
         let program = match target {
-            "checkout" => "checkout".to_owned(),
+            "checkout" | "risk" => target.to_owned(),
             _ => format!("outrigger-{target}"),
         };
         let path = project::binaries().join(&program);
