@@ -57,6 +57,11 @@ impl Address {
         }
     }
 
+    /// Whether it names a pod.
+    pub(crate) fn is_pod(&self) -> bool {
+        self.root == "/api/v1" && self.resource == "pods"
+    }
+
     /// Whether the kind keeps its status apart from the rest.
     pub(crate) fn has_status(&self) -> bool {
         self.resource == "pods" || self.root.starts_with("/apis/outrigger.dev/")

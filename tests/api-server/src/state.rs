@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::address::Address;
+use crate::gates;
 use crate::patch::{PatchForm, withdraw};
 
 /// Objects that others create appear at the same second, unless they say otherwise.
@@ -106,6 +107,9 @@ impl State {
             return Err(CONFLICT);
         }
         let changed = written(address, found.clone(), body);
+        if address.is_pod() && !gates::allow(found, &changed) {
+            return Err(INVALID);
+        }
         Ok(self.store(&address.object(), changed))
     }
 
@@ -168,9 +172,12 @@ impl State {
         }
         address.complete(&mut changed);
         let changed = match self.objects.contains_key(&path) {
-            true => written(address, found, changed),
+            true => written(address, found.clone(), changed),
             false => changed,
         };
+        if address.is_pod() && !gates::allow(&found, &changed) {
+            return Err(INVALID);
+        }
         Ok(self.store(&path, changed))
     }
 }
