@@ -122,6 +122,18 @@ lab-down: ## Remove the lab without a trace
 lab-status: ## Show what of the lab runs
 	@$(LAB) status
 
+.PHONY: hdfs-up
+hdfs-up: lab-up ## Bring up HDFS in the lab, with a DataNode on each node
+	@$(LAB) hdfs up
+
+.PHONY: hdfs-down
+hdfs-down: ## Remove HDFS from the lab
+	@$(LAB) hdfs down
+
+.PHONY: hdfs-status
+hdfs-status: ## Show what of HDFS runs
+	@$(LAB) hdfs status
+
 .PHONY: lab-env
 lab-env: ## Print the lab's environment: eval "$(make -s lab-env)"
 	@$(LAB) env

@@ -109,6 +109,38 @@ pub(crate) fn all_built(layout: &Layout) -> bool {
     })
 }
 
+/// Makes a directory of the cache, if it is not there: `build` is given a directory to work in and
+/// one to fill, and says what it did.
+pub(crate) fn ensure_built(
+    layout: &Layout,
+    built: &Path,
+    step: &Step,
+    build: impl FnOnce(&Path, &Path) -> Result<String>,
+) -> Result<()> {
+    if built.is_dir() {
+        step.note("cached");
+        return Ok(());
+    }
+    let wait = || step.note("another lab builds");
+    let _lock = Lock::acquire(&layout.cache().join("build.lock"), wait)?;
+    if built.is_dir() {
+        step.note("cached");
+        return Ok(());
+    }
+    // What an earlier build left that was killed: only one build runs at a time.
+    let work = layout.cache().join("building");
+    remove_tree(&work)?;
+    let (source, output) = (work.join("source"), work.join("output"));
+    for directory in [&source, &output] {
+        fs::create_dir_all(directory).at("create", directory)?;
+    }
+    let outcome = build(&source, &output)?;
+    fs::rename(&output, built).at("create", built)?;
+    remove_tree(&work)?;
+    step.note(outcome);
+    Ok(())
+}
+
 impl Program {
     /// The directory of the binary and its links, whether it is there or not.
     pub(crate) fn directory(&self, layout: &Layout, go: &str) -> PathBuf {
@@ -120,30 +152,18 @@ impl Program {
 
     /// The directory of the binary and its links, built if it is not there.
     pub(crate) fn ensure(&self, layout: &Layout, go: &str, step: &Step) -> Result<PathBuf> {
-        let built = self.directory(layout, go);
-        if built.is_dir() {
-            step.note("cached");
-            return Ok(built);
+        let binaries = self.directory(layout, go);
+        if let Some(directory) = binaries.parent() {
+            ensure_built(layout, directory, step, |source, output| {
+                self.build(source, output, step)
+            })?;
         }
-        let wait = || step.note("another lab builds");
-        let _lock = Lock::acquire(&layout.cache().join("build.lock"), wait)?;
-        if built.is_dir() {
-            step.note("cached");
-            return Ok(built);
-        }
-        self.build(layout, &built, step)?;
-        Ok(built)
+        Ok(binaries)
     }
 
-    fn build(&self, layout: &Layout, built: &Path, step: &Step) -> Result<()> {
-        // What an earlier build left that was killed: only one build runs at a time.
-        let work = layout.cache().join("building");
-        remove_tree(&work)?;
-        let (source, output) = (work.join("source"), work.join("output"));
+    fn build(&self, source: &Path, output: &Path, step: &Step) -> Result<String> {
         let binaries = output.join("bin");
-        for directory in [&source, &binaries] {
-            fs::create_dir_all(directory).at("create", directory)?;
-        }
+        fs::create_dir_all(&binaries).at("create", &binaries)?;
         for (name, text) in self.files {
             let file = source.join(name);
             fs::write(&file, text).at("write", &file)?;
@@ -156,7 +176,7 @@ impl Program {
             .arg(binaries.join(self.name))
             .arg(self.package)
             .envs(BUILD_ENV)
-            .directory(&source)
+            .directory(source)
             .run_watched(|line| {
                 if !line.starts_with("go: ") {
                     packages += 1;
@@ -167,12 +187,7 @@ impl Program {
             let link = binaries.join(link);
             symlink(self.name, &link).at("link", &link)?;
         }
-        if let Some(parent) = built.parent() {
-            fs::rename(&output, parent).at("create", parent)?;
-        }
-        remove_tree(&work)?;
-        step.note(format!("built, {packages} packages compiled"));
-        Ok(())
+        Ok(format!("built, {packages} packages compiled"))
     }
 
     fn linker_flags(&self) -> String {

@@ -5,6 +5,7 @@
 //! beside them) and on version 2 hosts (one hierarchy).
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -111,6 +112,18 @@ impl Cgroups {
             .iter()
             .map(|hierarchy| hierarchy.ensure(&Path::new(ROOT).join(group)))
             .collect()
+    }
+
+    /// The words to put before a command so that it runs in `group`, which is made. The process
+    /// joins before it becomes the command, so that the group holds it from its beginning.
+    pub(crate) fn join_command(&self, group: &str) -> Result<Vec<OsString>> {
+        const JOIN_AND_BECOME: &str = r#"while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@""#;
+        let mut words: Vec<OsString> = ["sh", "-e", "-c", JOIN_AND_BECOME, "sh"]
+            .map(OsString::from)
+            .to_vec();
+        words.extend(self.ensure(group)?.into_iter().map(PathBuf::into_os_string));
+        words.push("--".into());
+        Ok(words)
     }
 
     /// The processes in `group` and below it.

@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use crate::error::{Error, Result};
 use crate::lab::Settings;
 use crate::layout::Layout;
-use crate::{control_plane, daemon, dns, node, postgres, registry};
+use crate::{control_plane, daemon, dns, hdfs, node, postgres, registry};
 
-/// The names of all components, in the order in which they are started.
-pub(crate) fn names() -> Vec<String> {
+/// The names of all components, in the order in which they are started; HDFS's if it is up.
+pub(crate) fn names(layout: &Layout) -> Vec<String> {
     let center = [
         registry::NAME,
         postgres::NAME,
@@ -25,6 +25,7 @@ pub(crate) fn names() -> Vec<String> {
         .into_iter()
         .map(str::to_owned)
         .chain(node::all().flat_map(|node| node.daemons()))
+        .chain(hdfs::settings(layout).map_or_else(Vec::new, |hdfs| hdfs::names(hdfs.shape)))
         .collect()
 }
 
@@ -38,7 +39,7 @@ pub struct Component<'a> {
 
 impl<'a> Component<'a> {
     pub(crate) fn new(layout: &'a Layout, settings: &'a Settings, name: &str) -> Result<Self> {
-        let names = names();
+        let names = names(layout);
         if !names.iter().any(|known| known == name) {
             return Err(Error::UnknownComponent {
                 name: name.to_owned(),
@@ -95,6 +96,10 @@ impl<'a> Component<'a> {
     /// If it ends at once or is not ready in its time; the error quotes its log.
     pub fn start(&self) -> Result<()> {
         let (layout, settings) = (self.layout, self.settings);
+        let of_hdfs = |hdfs: hdfs::Settings| hdfs::names(hdfs.shape).contains(&self.name);
+        if hdfs::settings(layout).is_some_and(of_hdfs) {
+            return hdfs::start(layout, &self.name);
+        }
         if let Some((node, program)) = self.name.split_once('/') {
             let Some(node) = node::all().find(|known| known.name == node) else {
                 return Ok(());

@@ -114,10 +114,8 @@ impl Daemon {
     }
 
     fn start(&self, layout: &Layout, digest: String) -> Result<()> {
-        // The process joins its groups before it becomes the daemon, so that the groups hold it
-        // even if this program dies before it could write the record.
-        const JOIN_AND_BECOME: &str = r#"while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec setsid "$@""#;
-        let groups = Cgroups::detect()?.ensure(&self.name)?;
+        // Its groups hold it even if this program dies before it could write the record.
+        let mut words = Cgroups::detect()?.join_command(&self.name)?.into_iter();
         let log = layout.log(&self.name);
         if let Some(directory) = log.parent() {
             fs::create_dir_all(directory).at("create", directory)?;
@@ -127,11 +125,10 @@ impl Daemon {
             .append(true)
             .open(&log)
             .at("open", &log)?;
-        let mut command = Command::new("sh");
+        let mut command = Command::new(words.next().unwrap_or_default());
         command
-            .args(["-e", "-c", JOIN_AND_BECOME, "sh"])
-            .args(&groups)
-            .arg("--")
+            .args(words)
+            .arg("setsid")
             .args(self.namespaces.enter_command())
             .arg(&self.program)
             .args(&self.args)

@@ -7,7 +7,7 @@ use crate::daemon::{self, Daemon};
 use crate::error::Result;
 use crate::lab::Settings;
 use crate::layout::{Layout, write_file};
-use crate::{network, wait};
+use crate::{network, node, wait};
 
 pub(crate) const NAME: &str = "coredns";
 const READY_PORT: u16 = 8181;
@@ -33,6 +33,10 @@ pub(crate) fn ensure(layout: &Layout, settings: &Settings) -> Result<()> {
 }
 
 fn text(kubeconfig: &str) -> String {
+    // DataNodes bear their nodes' names, which HDFS gives to its clients.
+    let nodes: String = node::all()
+        .map(|node| format!("        {} {}\n", node.address(), node.name))
+        .collect();
     format!(
         "\
 . {{
@@ -43,7 +47,7 @@ fn text(kubeconfig: &str) -> String {
     hosts {{
         {registry} registry.lab
         {postgres} postgres.lab
-        fallthrough
+{nodes}        fallthrough
     }}
     kubernetes cluster.local in-addr.arpa {{
         kubeconfig {kubeconfig}

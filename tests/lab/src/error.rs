@@ -58,6 +58,37 @@ pub enum Error {
         known: String,
     },
 
+    /// HDFS was not brought up, or was taken down.
+    #[error("HDFS is not up in the lab; run `make hdfs-up`")]
+    HdfsNotUp,
+
+    /// HDFS, or its client, could not do what was asked.
+    #[error("HDFS cannot {action}: {said}")]
+    Hdfs {
+        /// What was asked.
+        action: String,
+        /// What it said.
+        said: String,
+    },
+
+    /// A file that cannot be written as it was described.
+    #[error("cannot put {path:?}: {reason}")]
+    FileSpec {
+        /// The file's path.
+        path: String,
+        /// What is wrong with it, and what is allowed.
+        reason: String,
+    },
+
+    /// A local volume that cannot be made as it was described.
+    #[error("cannot make local volume {name:?}: {reason}")]
+    LocalVolume {
+        /// The volume's name.
+        name: String,
+        /// What is wrong with it, and what is allowed.
+        reason: String,
+    },
+
     /// A command of the system failed.
     #[error(transparent)]
     Command(#[from] CommandError),

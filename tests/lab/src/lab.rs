@@ -14,16 +14,18 @@ use crate::artifacts::{self, Program};
 use crate::cgroup::Cgroups;
 use crate::component::Component;
 use crate::error::{Error, FileContext, Result};
+use crate::hdfs::{Hdfs, Shape};
 use crate::inventory::Inventory;
 use crate::layout::{Layout, remove_tree, write_file};
+use crate::local_volume::{self, LocalVolume};
 use crate::lock::Lock;
 use crate::node::{Node, PAUSE_REFERENCE};
 use crate::postgres::Postgres;
 use crate::progress::Progress;
 use crate::status::Status;
 use crate::{
-    control_plane, daemon, dns, image, mounts, namespace, network, node, packages, pki, postgres,
-    registry, requirements, sysctl,
+    control_plane, daemon, dns, hdfs, image, mounts, namespace, network, node, packages, pki,
+    postgres, registry, requirements, sysctl,
 };
 
 /// What an up lab was made with; later runs and tests read it.
@@ -112,7 +114,56 @@ impl Lab {
         // It wants a Node to stand in for, so it comes last.
         progress.step("Service addresses", |_| {
             control_plane::ensure_proxy(layout, settings)
-        })
+        })?;
+        // It was asked for before, and is brought back as the rest is.
+        if let Some(hdfs) = hdfs::settings(layout) {
+            hdfs::up(layout, settings, hdfs.shape, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Brings HDFS up, or what of it is missing; leaves alone what runs. If it is up in another
+    /// shape, a new, empty file system takes its place.
+    ///
+    /// # Errors
+    /// If Java or Hadoop cannot be had, or a process does not become ready; the text quotes its log.
+    pub fn hdfs_up(&self, shape: Shape, progress: &Progress) -> Result<Hdfs> {
+        let _lock = lock(&self.layout, progress)?;
+        hdfs::up(&self.layout, &self.settings, shape, progress)
+    }
+
+    /// Removes HDFS with all its data; what Maven fetched stays in the cache.
+    ///
+    /// # Errors
+    /// If something of it cannot be removed.
+    pub fn hdfs_down(&self, progress: &Progress) -> Result<()> {
+        let _lock = lock(&self.layout, progress)?;
+        hdfs::down(&self.layout, progress)
+    }
+
+    /// The HDFS that is up.
+    ///
+    /// # Errors
+    /// If none was brought up.
+    pub fn hdfs(&self) -> Result<Hdfs> {
+        Hdfs::open(&self.layout)
+    }
+
+    /// Makes a local PersistentVolume: a directory on a node's disk and the object, of the
+    /// StorageClass `local`. Returns the directory, as this program sees it.
+    ///
+    /// # Errors
+    /// If the node is unknown, or the API server refuses the object.
+    pub fn create_local_volume(&self, volume: &LocalVolume) -> Result<PathBuf> {
+        local_volume::create(&self.layout, volume)
+    }
+
+    /// Removes a local PersistentVolume and its directory with all in it.
+    ///
+    /// # Errors
+    /// If the API server refuses it, or the directory cannot be removed.
+    pub fn remove_local_volume(&self, name: &str) -> Result<()> {
+        local_volume::remove(&self.layout, name)
     }
 
     /// The lab that is up.
@@ -253,7 +304,7 @@ impl Lab {
         let others = std::env::split_paths(&path).filter(|directory| *directory != self.tools());
         let path =
             std::env::join_paths(std::iter::once(self.tools()).chain(others)).unwrap_or(path);
-        vec![
+        let mut environment: Vec<(_, OsString)> = vec![
             ("KUBECONFIG", self.kubeconfig().into()),
             ("KUBECACHEDIR", self.layout.tool_cache().into()),
             (
@@ -267,7 +318,11 @@ impl Lab {
             ("OUTRIGGER_LAB_POSTGRES_CA", postgres.authority.into()),
             ("OUTRIGGER_LAB_HOST", self.host().to_string().into()),
             ("PATH", path),
-        ]
+        ];
+        if let Ok(hdfs) = self.hdfs() {
+            environment.extend(hdfs.environment());
+        }
+        environment
     }
 }
 

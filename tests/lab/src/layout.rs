@@ -67,6 +67,10 @@ impl Layout {
     pub(crate) fn settings(&self) -> PathBuf {
         self.state.join("lab.json")
     }
+    /// What HDFS was brought up with, if it was.
+    pub(crate) fn hdfs(&self) -> PathBuf {
+        self.state.join("hdfs.json")
+    }
     pub(crate) fn sysctls(&self) -> PathBuf {
         self.state.join("sysctls.json")
     }

@@ -1,5 +1,6 @@
 //! A real Kubernetes on one machine, built from package registries: one control plane, four nodes
-//! in two zones, an image registry and PostgreSQL, in namespaces of their own.
+//! in two zones, an image registry and PostgreSQL, in namespaces of their own; on demand also HDFS
+//! with a DataNode on each node.
 
 mod artifacts;
 mod cgroup;
@@ -9,11 +10,13 @@ mod control_plane;
 mod daemon;
 mod dns;
 mod error;
+mod hdfs;
 mod image;
 mod inventory;
 mod kubeconfig;
 mod lab;
 mod layout;
+mod local_volume;
 mod lock;
 mod mounts;
 mod namespace;
@@ -34,8 +37,12 @@ mod wait;
 pub use command::CommandError;
 pub use component::Component;
 pub use error::Error;
+pub use hdfs::{
+    DataNodeStatus, FileSpec, FsckBlock, Hdfs, HdfsStatus, Life, NameNode, NameNodeStatus, Shape,
+};
 pub use inventory::Inventory;
 pub use lab::{Lab, install_packages, tool};
+pub use local_volume::LocalVolume;
 pub use node::Node;
 pub use postgres::Postgres;
 pub use progress::Progress;

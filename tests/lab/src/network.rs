@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! host 198.18.255.1 ── .2 control plane, bridge 198.18.0.1 ─┬─ 198.18.0.11 node-1 ── 198.19.1.0/24 pods
-//!                          registry, PostgreSQL, DNS .2–.4  ├─ 198.18.0.12 node-2 ── 198.19.2.0/24
-//!                                                           └─ …
+//!                          registry, PostgreSQL, DNS .2–.4, ├─ 198.18.0.12 node-2 ── 198.19.2.0/24
+//!                          NameNodes .5 and .6              └─ …
 //! ```
 
 use std::ffi::OsString;
@@ -27,6 +27,8 @@ pub(crate) const CONTROL_PLANE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 pub(crate) const REGISTRY: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 pub(crate) const POSTGRES: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 3);
 pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 4);
+pub(crate) const NAME_NODES: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(198, 18, 0, 5), Ipv4Addr::new(198, 18, 0, 6)];
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 const HOST_PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 2);
 /// The `kubernetes` Service: the first address of the services' range.
@@ -155,7 +157,8 @@ fn ensure_center(layout: &Layout, center: &Namespaces) -> Result<()> {
         let _ = writeln!(batch, "link add name {BRIDGE} type bridge");
     }
     let _ = writeln!(batch, "link set {BRIDGE} up");
-    for address in [CONTROL_PLANE, REGISTRY, POSTGRES, DNS] {
+    let addresses = [CONTROL_PLANE, REGISTRY, POSTGRES, DNS];
+    for address in addresses.into_iter().chain(NAME_NODES) {
         let _ = writeln!(batch, "address replace {address}/24 dev {BRIDGE}");
     }
     // A connection to a service needs a route before kube-proxy's rules give it another address.

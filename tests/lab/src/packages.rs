@@ -12,7 +12,7 @@ use crate::progress::Step;
 /// What the lab needs, and (buildah, skopeo) what images are made and pushed with: a
 /// package, and the file that shows that it is there. A file may also come from another package
 /// (Docker's containerd.io, for example), which then stays.
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: &[(&str, &str)] = &[
     ("buildah", "/usr/bin/buildah"),
     // Go downloads modules over TLS.
     ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
@@ -31,6 +31,15 @@ const PACKAGES: [(&str, &str); 15] = [
     ("util-linux", "/usr/bin/nsenter"),
 ];
 
+/// What HDFS needs beside that.
+const JAVA: &[(&str, &str)] = &[
+    ("maven", "/usr/bin/mvn"),
+    (
+        "openjdk-17-jdk-headless",
+        "/usr/lib/jvm/java-17-openjdk-amd64/bin/javac",
+    ),
+];
+
 /// While this file says 101, no package starts a service of its own when it is installed
 /// (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -39,8 +48,17 @@ const POLICY_TEXT: &str =
 
 /// Installs what is missing.
 pub(crate) fn ensure(step: &Step) -> Result<()> {
+    install(PACKAGES, step)
+}
+
+/// Installs what of Java is missing.
+pub(crate) fn ensure_java(step: &Step) -> Result<()> {
+    install(JAVA, step)
+}
+
+fn install(packages: &[(&'static str, &str)], step: &Step) -> Result<()> {
     remove_own_policy()?;
-    let missing = missing(Path::new("/"));
+    let missing = missing(Path::new("/"), packages);
     if missing.is_empty() {
         step.note("present");
         return Ok(());
@@ -68,7 +86,7 @@ pub(crate) fn ensure(step: &Step) -> Result<()> {
 }
 
 /// The packages whose file is not below `root`.
-fn missing(root: &Path) -> Vec<&'static str> {
+fn missing(root: &Path, packages: &[(&'static str, &str)]) -> Vec<&'static str> {
     let there = |file: &str| {
         let Some(file) = file.strip_prefix('/') else {
             return false;
@@ -76,10 +94,10 @@ fn missing(root: &Path) -> Vec<&'static str> {
         // Docker's packages put runc into /usr/bin.
         root.join(file).exists() || root.join(file.replace("/sbin/", "/bin/")).exists()
     };
-    PACKAGES
-        .into_iter()
+    packages
+        .iter()
         .filter(|(_, file)| !there(file))
-        .map(|(package, _)| package)
+        .map(|(package, _)| *package)
         .collect()
 }
 
@@ -162,17 +180,17 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "").unwrap();
         }
-        assert_eq!(missing(root.path()), Vec::<&str>::new());
+        assert_eq!(missing(root.path(), PACKAGES), Vec::<&str>::new());
         fs::rename(
             root.path().join("usr/sbin/runc"),
             root.path().join("usr/bin/runc"),
         )
         .unwrap();
-        assert_eq!(missing(root.path()), Vec::<&str>::new());
+        assert_eq!(missing(root.path(), PACKAGES), Vec::<&str>::new());
         fs::remove_file(root.path().join("usr/lib/cni/ptp")).unwrap();
         fs::remove_file(root.path().join("usr/bin/skopeo")).unwrap();
         assert_eq!(
-            missing(root.path()),
+            missing(root.path(), PACKAGES),
             ["containernetworking-plugins", "skopeo"]
         );
     }

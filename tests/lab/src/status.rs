@@ -43,7 +43,7 @@ pub struct NodeStatus {
 impl Status {
     pub(crate) fn read(layout: &Layout) -> Result<Self> {
         let pid = |name: &str| daemon::running(layout, name).map(|process| process.pid);
-        let components: Vec<_> = component::names()
+        let components: Vec<_> = component::names(layout)
             .into_iter()
             .map(|name| ComponentStatus {
                 pid: pid(&name),
