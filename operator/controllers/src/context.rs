@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
+use crate::cluster::{Cluster, ClusterFeeds};
+use crate::dataset::Locations;
 use crate::events::Events;
 
 /// Label of everything that the operator creates, with the value [`MANAGER`].
@@ -25,7 +27,7 @@ pub(crate) const SIDECAR_LABEL: &str = "outrigger.dev/sidecar";
 pub struct Setup {
     /// Client of the cluster.
     pub client: Client,
-    /// The IntegratedApps and IntegrationSidecars, whose reflectors run.
+    /// The IntegratedApps, IntegrationSidecars and Datasets, whose reflectors run.
     pub lookup: Arc<Lookup>,
     /// What the operator's flags say about slots; the injector has the same.
     pub settings: Settings,
@@ -37,7 +39,7 @@ pub struct Setup {
     pub metrics: Metrics,
 }
 
-/// What both controllers work with.
+/// What all controllers work with.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) lookup: Arc<Lookup>,
@@ -51,12 +53,17 @@ pub(crate) struct Context {
     pub(crate) pods: Mirror<Pod>,
     /// The ConfigMaps that hold documents.
     pub(crate) config_maps: Mirror<ConfigMap>,
+    /// Nodes, volumes and all pods, once somebody has data.
+    pub(crate) cluster: Cluster,
+    /// Where the bytes of Datasets are.
+    pub(crate) locations: Locations,
 }
 
 /// Keeps the mirrors of a [`Context`] current.
 pub(crate) struct Feeds {
     pods: Feed<Pod>,
     config_maps: Feed<ConfigMap>,
+    cluster: ClusterFeeds,
 }
 
 impl Context {
@@ -72,6 +79,7 @@ impl Context {
         } = setup;
         let (pods, pods_feed) = Mirror::new();
         let (config_maps, config_maps_feed) = Mirror::new();
+        let (cluster, cluster_feeds) = Cluster::new();
         let context = Context {
             events: Events::new(client.clone(), instance),
             client,
@@ -82,15 +90,19 @@ impl Context {
             backoffs: Backoffs::new(Backoff::default()),
             pods,
             config_maps,
+            cluster,
+            locations: Locations::default(),
         };
         let feeds = Feeds {
             pods: pods_feed,
             config_maps: config_maps_feed,
+            cluster: cluster_feeds,
         };
         (Arc::new(context), feeds)
     }
 
-    /// Waits until everything that is mirrored is known; whether that came before the end.
+    /// Waits until everything that is mirrored for every cluster is known; whether that came before
+    /// the end.
     pub(crate) async fn synced(&self) -> bool {
         self.lookup.synced().await && self.pods.synced().await && self.config_maps.synced().await
     }
@@ -98,17 +110,18 @@ impl Context {
 
 impl Feeds {
     /// Follows the cluster until `stop`.
-    pub(crate) async fn run(self, client: Client, stop: CancellationToken) {
+    pub(crate) async fn run(self, client: Client, lookup: Arc<Lookup>, stop: CancellationToken) {
         let labelled = watcher::Config::default().labels(APPLICATION_LABEL);
         let pods = watcher::watcher(Api::<Pod>::all(client.clone()), labelled)
             .modify(|pod| pod.managed_fields_mut().clear());
         let ours = format!("{MANAGED_BY_LABEL}={MANAGER},{APPLICATION_LABEL}");
         let ours = watcher::Config::default().labels(&ours);
-        let config_maps = watcher::watcher(Api::<ConfigMap>::all(client), ours)
+        let config_maps = watcher::watcher(Api::<ConfigMap>::all(client.clone()), ours)
             .modify(|config_map| config_map.managed_fields_mut().clear());
         tokio::join!(
             self.pods.run(pods, stop.clone()),
-            self.config_maps.run(config_maps, stop),
+            self.config_maps.run(config_maps, stop.clone()),
+            self.cluster.run(client, lookup, stop),
         );
     }
 }

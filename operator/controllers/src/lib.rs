@@ -1,14 +1,18 @@
-//! Controllers of IntegratedApp and IntegrationSidecar.
+//! Controllers of IntegratedApp, IntegrationSidecar and Dataset.
 //!
 //! Each reads, validates, decides, applies and reports, a module for each step. A decision is a pure
 //! function of what was read; only the first and the last two talk to the API server.
 
 mod application;
+mod cluster;
 mod context;
+mod dataset;
 mod events;
 mod metrics;
 mod sidecar;
 mod status;
+
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +24,11 @@ pub use metrics::Metrics;
 pub async fn run(setup: Setup, stop: CancellationToken) {
     let (context, feeds) = context::Context::new(setup);
     tokio::join!(
-        feeds.run(context.client.clone(), stop.clone()),
+        feeds.run(
+            context.client.clone(),
+            Arc::clone(&context.lookup),
+            stop.clone()
+        ),
         application::run(context.clone(), stop.clone()),
         sidecar::run(context, stop),
     );
