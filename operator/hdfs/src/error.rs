@@ -30,6 +30,22 @@ pub enum ScanError {
     /// Each NameNode failed; with what it did.
     #[error("no NameNode answers: {}", each(.0))]
     NoNameNode(Vec<(String, ServerError)>),
+    /// Too much to ask for.
+    #[error(
+        "the paths hold {found} {what}, {most} of them below {path}; allowed are {allowed} {what}"
+    )]
+    TooMany {
+        /// `files` or `directories`.
+        what: &'static str,
+        /// The path that holds most.
+        path: String,
+        /// How many that one holds.
+        most: u64,
+        /// How many all paths hold.
+        found: u64,
+        /// The limit.
+        allowed: u64,
+    },
 }
 
 /// What one NameNode did instead of answering, so that the next one is asked.
@@ -103,18 +119,6 @@ pub enum PathError {
         /// What the NameNode said.
         message: String,
     },
-    /// Too much to ask for.
-    #[error(
-        "path {path} brings the files and directories of this source to {found}; allowed are {allowed}"
-    )]
-    TooManyFiles {
-        /// The path.
-        path: String,
-        /// Files and directories of it and of the paths before it.
-        found: u64,
-        /// The limit.
-        allowed: u64,
-    },
     /// An answer beyond the limit.
     #[error("path {path}: an answer is larger than {allowed} bytes, which is the limit")]
     TooLarge {
@@ -140,6 +144,16 @@ pub enum PathError {
         operation: &'static str,
         /// What is wrong with it.
         why: String,
+    },
+    /// The server is too old, or none of HDFS.
+    #[error("path {path}: {name_node} knows neither {operations}")]
+    Unsupported {
+        /// What was asked about.
+        path: String,
+        /// The server.
+        name_node: String,
+        /// What it was asked.
+        operations: String,
     },
     /// Another error of the NameNode.
     #[error("path {path}: {exception}: {message}")]
