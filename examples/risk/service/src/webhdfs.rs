@@ -215,7 +215,8 @@ impl WebHdfs {
         }
         let body = collect(response.into_body()).await?;
         let message = match serde_json::from_slice(&body) {
-            Ok(Remote { remote_exception }) => remote_exception.message,
+            // After the first line come those of a stack.
+            Ok(Remote { remote_exception }) => remote_exception.message.lines().take(1).collect(),
             Err(_) => "not in the words of HDFS".to_owned(),
         };
         Err(Why::Refused(status, message))
