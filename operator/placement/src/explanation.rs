@@ -4,10 +4,8 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use outrigger_control::layout::PLACEMENT_ANNOTATION;
 use serde::{Deserialize, Serialize};
-
-/// Annotation of a released pod: why it was sent where it was sent, as JSON.
-pub const EXPLANATION_ANNOTATION: &str = "outrigger.dev/placement";
 
 /// Most nodes that an explanation lists as ruled out.
 pub(crate) const MOST_EXCLUDED: usize = 8;
@@ -63,7 +61,7 @@ pub struct RunnerUp {
 /// The annotation of a pod does not hold an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "pod {pod} annotation {EXPLANATION_ANNOTATION} is {found:?}; allowed is what the operator wrote when it released the pod: {message}"
+    "pod {pod} annotation {PLACEMENT_ANNOTATION} is {found:?}; allowed is what the operator wrote when it released the pod: {message}"
 )]
 pub struct InvalidExplanation {
     /// Name of the pod.
@@ -77,7 +75,7 @@ pub struct InvalidExplanation {
 impl Explanation {
     /// The explanation that a pod carries; `None` if it carries none.
     pub fn of(pod: &Pod) -> Option<Result<Explanation, InvalidExplanation>> {
-        let text = pod.annotations().get(EXPLANATION_ANNOTATION)?;
+        let text = pod.annotations().get(PLACEMENT_ANNOTATION)?;
         Some(
             serde_json::from_str(text).map_err(|error| InvalidExplanation {
                 pod: pod.name_any(),
@@ -187,7 +185,7 @@ mod tests {
             since: "2026-01-01T00:00:00Z".parse().unwrap(),
         };
         let pod: Pod = serde_json::from_value(json!({"metadata": {"annotations": {
-            EXPLANATION_ANNOTATION: serde_json::to_string(&explanation).unwrap(),
+            PLACEMENT_ANNOTATION: serde_json::to_string(&explanation).unwrap(),
         }}}))
         .unwrap();
         assert_eq!(Explanation::of(&pod), Some(Ok(explanation)));
@@ -196,7 +194,7 @@ mod tests {
     #[test]
     fn an_annotation_that_is_no_explanation_is_named() {
         let pod: Pod = serde_json::from_value(json!({"metadata": {
-            "name": "risk-0", "annotations": {EXPLANATION_ANNOTATION: "node-2 please"},
+            "name": "risk-0", "annotations": {PLACEMENT_ANNOTATION: "node-2 please"},
         }}))
         .unwrap();
         let error = Explanation::of(&pod).unwrap().unwrap_err().to_string();

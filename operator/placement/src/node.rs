@@ -63,23 +63,13 @@ impl Node {
     pub fn zone(&self) -> Option<&str> {
         self.labels.get(ZONE_LABEL).map(String::as_str)
     }
+}
 
-    /// How many pods that ask for so much fit.
-    pub fn slots(&self, room: &Amounts) -> u32 {
-        let fitting = room.iter().filter(|(_, nanos)| *nanos > 0);
-        let fitting = fitting.map(|(name, nanos)| self.free.get(name).max(0) / nanos);
-        u32::try_from(fitting.min().unwrap_or_default()).unwrap_or(u32::MAX)
-    }
-
-    /// The first resource of which a pod asks for more than is free: name, wanted, free, both in
-    /// billionths.
-    pub fn lacks<'a>(&self, room: &'a Amounts) -> Option<(&'a str, i128, i128)> {
-        let mut asked = room.iter();
-        asked.find_map(|(name, wanted)| {
-            let free = self.free.get(name).max(0);
-            (wanted > free).then_some((name, wanted, free))
-        })
-    }
+/// How many pods that take so much fit where so much is free.
+pub(crate) fn slots(free: &Amounts, room: &Amounts) -> u32 {
+    let fitting = room.iter().filter(|(_, nanos)| *nanos > 0);
+    let fitting = fitting.map(|(name, nanos)| free.get(name).max(0) / nanos);
+    u32::try_from(fitting.min().unwrap_or_default()).unwrap_or(u32::MAX)
 }
 
 /// What a pod takes from its node: its requests, and one place.
