@@ -11,7 +11,7 @@ use outrigger_lookup::LookupError;
 use outrigger_plan::{ApplicationPlan, Owners, adopting};
 use tokio::time::timeout;
 
-use crate::Applications;
+use crate::{Applications, gate};
 
 /// Less than the API server's patience, so that the answer says what was waited for.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -82,7 +82,7 @@ impl<A: Applications> Injector<A> {
             Verdict::Disowned(patch) => {
                 let mut response = response.with_patch(patch.clone())?;
                 response.warnings = Some(vec![format!(
-                    "labels and annotations {ANNOTATION_PREFIX}* were removed: no IntegratedApp matches the pod"
+                    "labels, annotations and scheduling gates {ANNOTATION_PREFIX}* were removed: no IntegratedApp matches the pod"
                 )]);
                 response
             }
@@ -139,7 +139,9 @@ impl<A: Applications> Injector<A> {
             Err(error) => return Ok(refused(namespace, &name, &error)),
         };
         let rules = self.applications.namespace_rules(namespace).await?;
-        Ok(match inject(pod, &plan, &self.settings, &rules, false) {
+        let dataset = |name: &str| self.applications.dataset(namespace, name);
+        let gated = gate::waits(pod, application, dataset);
+        Ok(match inject(pod, &plan, &self.settings, &rules, gated) {
             Err(error) => refused(namespace, &name, &error),
             Ok(patch) => Verdict::Injected {
                 patch,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use outrigger_api::IntegratedApp;
+use outrigger_api::{Dataset, IntegratedApp};
 use outrigger_injection::NamespaceRules;
 use outrigger_lookup::{Lookup, LookupError};
 use outrigger_plan::{Owners, Referenced};
@@ -18,6 +18,9 @@ pub trait Applications: Send + Sync + 'static {
         &self,
         application: &IntegratedApp,
     ) -> impl Future<Output = Result<Referenced, LookupError>> + Send;
+
+    /// A Dataset of a namespace, if there is one.
+    fn dataset(&self, namespace: &str, name: &str) -> Option<Arc<Dataset>>;
 
     /// The owners of a pod that is being created in a namespace.
     fn owners(
@@ -41,6 +44,10 @@ impl Applications for Arc<Lookup> {
     async fn referenced(&self, application: &IntegratedApp) -> Result<Referenced, LookupError> {
         let namespace = application.namespace().unwrap_or_default();
         Lookup::referenced(self, &namespace, [application]).await
+    }
+
+    fn dataset(&self, namespace: &str, name: &str) -> Option<Arc<Dataset>> {
+        self.datasets().get(namespace, name)
     }
 
     async fn owners(&self, namespace: &str, pod: &Pod) -> Result<Owners, LookupError> {

@@ -7,6 +7,7 @@ mod admission;
 mod applications;
 mod certificate;
 mod configuration;
+mod gate;
 mod metrics;
 mod request;
 mod server;

@@ -11,7 +11,7 @@ use crate::requests::{review, shop_pod};
 use crate::serving::Replica;
 use crate::store::{Store, application};
 
-fn request(
+pub(crate) fn request(
     pod: &Value,
     change: impl FnOnce(&mut Value),
 ) -> AdmissionRequest<k8s_openapi::api::core::v1::Pod> {
@@ -21,7 +21,7 @@ fn request(
     review.try_into().unwrap()
 }
 
-async fn verdict(store: Store, pod: &Value) -> Verdict {
+pub(crate) async fn verdict(store: Store, pod: &Value) -> Verdict {
     let injector = Injector::new(store, Settings::default());
     injector.decide(&request(pod, |_| {})).await.unwrap()
 }

@@ -5,6 +5,7 @@
 mod admission;
 mod certificate;
 mod configuration;
+mod gate;
 mod requests;
 mod rotation;
 mod serving;

@@ -1,9 +1,10 @@
 //! Applications for the injector, without a cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use outrigger_api::{IntegratedApp, IntegrationSidecar};
+use outrigger_api::{Dataset, IntegratedApp, IntegrationSidecar};
 use outrigger_injection::NamespaceRules;
 use outrigger_lookup::LookupError;
 use outrigger_plan::{Owners, Referenced};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Default)]
 pub(crate) struct Store {
     pub(crate) applications: Arc<Mutex<Vec<Arc<IntegratedApp>>>>,
+    pub(crate) datasets: Arc<Mutex<BTreeMap<String, Dataset>>>,
     pub(crate) referenced: Arc<Mutex<Referenced>>,
     pub(crate) owners: Arc<Mutex<Owners>>,
     pub(crate) unreadable: Arc<Mutex<bool>>,
@@ -80,6 +82,10 @@ impl Applications for Store {
             });
         }
         Ok(self.referenced.lock().clone())
+    }
+
+    fn dataset(&self, _: &str, name: &str) -> Option<Arc<Dataset>> {
+        self.datasets.lock().get(name).cloned().map(Arc::new)
     }
 
     async fn owners(&self, _: &str, _: &Pod) -> Result<Owners, LookupError> {

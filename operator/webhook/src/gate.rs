@@ -1,0 +1,48 @@
+//! Whether a new pod waits for a node near its data.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use outrigger_api::conditions::{READY, reason};
+use outrigger_api::{Dataset, IntegratedApp, Locality, LocalityMode, THRESHOLD_BYTES};
+use outrigger_placement::{Gate, Known, Mode, gate};
+
+/// Whether a gate buys something for a pod of an application, by what the statuses of its Datasets
+/// say. One that does not exist keeps no pod from running.
+pub(crate) fn waits(
+    pod: &Pod,
+    application: &IntegratedApp,
+    dataset: impl Fn(&str) -> Option<Arc<Dataset>>,
+) -> bool {
+    let hints = application.spec.data.iter().flatten();
+    let found = hints.filter_map(|hint| dataset(&hint.dataset));
+    let data: Vec<Known> = found.map(|dataset| known(&dataset)).collect();
+    let locality = Locality::effective(application.spec.locality.as_ref());
+    let mode = match locality.mode.unwrap_or_default() {
+        LocalityMode::Preferred => Mode::Preferred,
+        LocalityMode::Required => Mode::Required,
+    };
+    let threshold = locality.threshold_bytes.unwrap_or(THRESHOLD_BYTES);
+    let threshold = u64::try_from(threshold).unwrap_or_default();
+    gate(pod, mode, threshold, &data, None) == Gate::Wait
+}
+
+fn known(dataset: &Dataset) -> Known {
+    let Some(status) = &dataset.status else {
+        return Known::NotScannedYet;
+    };
+    // What was found may be about another source.
+    if status.observed_generation != dataset.metadata.generation {
+        return Known::NotScannedYet;
+    }
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == READY);
+    match status.bytes {
+        Some(bytes) => Known::Bytes {
+            bytes: u64::try_from(bytes).unwrap_or_default(),
+            holders: usize::try_from(status.node_count.unwrap_or_default()).unwrap_or_default(),
+        },
+        None if ready.is_none_or(|ready| ready.reason == reason::SCANNING) => Known::NotScannedYet,
+        None => Known::Failed,
+    }
+}
