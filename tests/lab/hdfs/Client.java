@@ -36,7 +36,7 @@ import org.apache.hadoop.util.ToolRunner;
  * The lab's client of HDFS: one request a line on standard input, one answer a line on standard
  * output, both JSON. One process serves many requests, because each start of a JVM takes seconds.
  *
- * <p>Its argument is the site file. It ends with its input; files that it holds open stay open.
+ * <p>It ends with its input; files that it holds open stay open.
  */
 public final class Client {
   private static final int BUFFER = 1 << 16;
@@ -56,9 +56,7 @@ public final class Client {
     PrintStream answers = System.out;
     // What Hadoop's classes print is no answer.
     System.setOut(System.err);
-    Configuration configuration = new HdfsConfiguration();
-    configuration.addResource(new Path("file://" + arguments[0]));
-    Client client = new Client(configuration);
+    Client client = new Client(new HdfsConfiguration());
     BufferedReader requests =
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line; (line = requests.readLine()) != null; ) {

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Settings, java, site};
+use super::{Settings, java};
 use crate::cgroup::Cgroups;
 use crate::daemon;
 use crate::error::{Error, FileContext, Result};
@@ -48,7 +48,6 @@ impl Client {
             .arg(&program)
             .args(java::options(layout, &settings.jars, HEAP_MIB, "WARN"))
             .arg("Client")
-            .arg(site::file(layout))
             .env_remove("JAVA_TOOL_OPTIONS")
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -90,7 +89,7 @@ impl Client {
                 error: Some(said), ..
             }) => Err(Error::Hdfs {
                 action: action.to_owned(),
-                said,
+                said: without_stack(&said),
             }),
             Some(answer) => Ok(answer.output.unwrap_or_default()),
             None => Err(dead(&self.layout, action)),
@@ -114,6 +113,12 @@ impl Drop for Client {
     }
 }
 
+/// What a Java exception says, without where it came from.
+fn without_stack(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("\tat "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn dead(layout: &Layout, action: &str) -> Error {
     let said = format!(
         "the client ended; the end of {}:\n{}",
@@ -123,5 +128,21 @@ fn dead(layout: &Layout, action: &str) -> Error {
     Error::Hdfs {
         action: action.to_owned(),
         said,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_is_told_without_its_stack() {
+        let text =
+            "SafeModeException: Cannot create file/a.\nIt was turned on.\n\tat a.b(C.java:1)";
+        let told = without_stack(text);
+        assert_eq!(
+            told,
+            "SafeModeException: Cannot create file/a.\nIt was turned on."
+        );
     }
 }

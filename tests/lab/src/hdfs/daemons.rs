@@ -1,6 +1,5 @@
 //! The processes of HDFS: NameNodes beside the control plane, a DataNode on each node.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::{DATA_HTTP_PORT, DATA_IPC_PORT, DATA_PORT, NameNode, Settings, Shape,
 use crate::cgroup::Cgroups;
 use crate::command::Tool;
 use crate::daemon::{self, Daemon};
-use crate::error::{Error, FileContext, Result};
+use crate::error::{Error, Result};
 use crate::layout::{Layout, remove_tree};
 use crate::node::{self, NodeSpec};
 use crate::{namespace, network, wait};
@@ -144,8 +143,6 @@ fn data_directory(layout: &Layout, node: &NodeSpec) -> PathBuf {
 fn arguments(layout: &Layout, settings: &Settings, class: &str) -> Vec<String> {
     let mut args = java::options(layout, &settings.jars, HEAP_MIB, "INFO");
     args.push(class.to_owned());
-    args.push("-conf".to_owned());
-    args.push(site::file(layout).display().to_string());
     args
 }
 
@@ -201,17 +198,5 @@ pub(super) fn remove_data(layout: &Layout) -> Result<()> {
     for node in node::all() {
         remove_tree(&data_directory(layout, &node))?;
     }
-    for file in [
-        site::file(layout),
-        site::hosts_file(layout),
-        site::exclude_file(layout),
-    ] {
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).at("remove", &file);
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    remove_tree(&site::directory(layout))
 }

@@ -38,6 +38,6 @@ pub(super) fn options(layout: &Layout, jars: &Path, heap_mib: u32, log: &str) ->
         ),
         format!("-Dlab.log={log}"),
         "-cp".to_owned(),
-        class_path(jars),
+        format!("{}:{}", class_path(jars), site::directory(layout).display()),
     ]
 }

@@ -431,7 +431,9 @@ impl Hdfs {
     /// If there is no pair, or the other one cannot become active.
     pub fn fail_over(&self) -> Result<NameNode> {
         self.require_pair("fail over")?;
-        let from = self.active().unwrap_or(NameNode::Second);
+        let silent = |it: &NameNode| jmx::name_node_state(*it).is_err();
+        let silent = self.name_nodes().iter().copied().find(silent);
+        let from = self.active().or(silent).unwrap_or(NameNode::Second);
         let to = from.other();
         self.with_client(|client| {
             client.tool("haadmin", &["-failover", from.name(), to.name()], false)
@@ -459,7 +461,8 @@ impl Hdfs {
     }
 
     /// Lets a NameNode run, and waits until it answers. One of a pair is standby, unless none is
-    /// active.
+    /// active. It is in safe mode until it knows the blocks; see
+    /// [`await_safe_mode`](Self::await_safe_mode).
     ///
     /// # Errors
     /// If it ends at once, or does not answer in its time.
@@ -528,8 +531,17 @@ impl Hdfs {
         })
     }
 
-    fn await_safe_mode(&self, wanted: bool) -> Result<()> {
-        wait::until("safe mode", PATIENCE, || {
+    /// Waits until the active NameNode is in safe mode, or is not.
+    ///
+    /// # Errors
+    /// If it does not become so in 90 s.
+    pub fn await_safe_mode(&self, wanted: bool) -> Result<()> {
+        let what = if wanted {
+            "safe mode"
+        } else {
+            "the end of safe mode"
+        };
+        wait::until(what, PATIENCE, || {
             let view = self.view();
             Ok(view.and_then(|view| {
                 (view.safe_mode.is_some() == wanted)

@@ -30,18 +30,24 @@ pub(super) fn edits(layout: &Layout) -> PathBuf {
     home(layout).join("edits")
 }
 
+/// The directory of what the processes read. It is on their class paths: a NameNode that is told to
+/// read its settings again looks nowhere else.
+pub(super) fn directory(layout: &Layout) -> PathBuf {
+    layout.config("hdfs")
+}
+
 /// The DataNodes to be decommissioned, an address a line.
 pub(super) fn exclude_file(layout: &Layout) -> PathBuf {
-    layout.config("hdfs-exclude")
+    directory(layout).join("exclude")
 }
 
 /// The names that the processes know, instead of any DNS.
 pub(super) fn hosts_file(layout: &Layout) -> PathBuf {
-    layout.config("hdfs-hosts")
+    directory(layout).join("hosts")
 }
 
 pub(super) fn file(layout: &Layout) -> PathBuf {
-    layout.config("hdfs-site.xml")
+    directory(layout).join("hdfs-site.xml")
 }
 
 /// Writes what the processes read.

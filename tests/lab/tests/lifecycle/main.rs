@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod hdfs;
 mod machine;
 mod subject;
 
@@ -16,6 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Trial};
 use machine::{Process, Snapshot};
+use outrigger_lab::Shape;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn main() -> ExitCode {
@@ -45,6 +47,30 @@ fn main() -> ExitCode {
         trial(
             "an_up_that_was_killed_after_a_reboot_is_carried_on_by_the_next",
             an_up_that_was_killed_after_a_reboot_is_carried_on_by_the_next,
+        ),
+        trial(
+            "a_local_volume_brings_its_pod_to_its_node",
+            hdfs::a_local_volume_brings_its_pod_to_its_node,
+        ),
+        trial(
+            "blocks_lie_where_they_were_wanted_by_the_word_of_fsck_and_of_the_disks",
+            hdfs::blocks_lie_where_they_were_wanted_by_the_word_of_fsck_and_of_the_disks,
+        ),
+        trial(
+            "names_that_hdfs_tells_its_clients_are_known_in_the_cluster",
+            hdfs::names_that_hdfs_tells_its_clients_are_known_in_the_cluster,
+        ),
+        trial(
+            "data_nodes_die_leave_and_return",
+            hdfs::data_nodes_die_leave_and_return,
+        ),
+        trial(
+            "a_pair_fails_over_and_keeps_its_files",
+            hdfs::a_pair_fails_over_and_keeps_its_files,
+        ),
+        trial(
+            "a_second_up_changes_no_process_and_an_end_leaves_no_data",
+            hdfs::a_second_up_changes_no_process_and_an_end_leaves_no_data,
         ),
         trial("down_leaves_nothing", down_leaves_nothing),
     ];
@@ -146,7 +172,7 @@ fn down_leaves_nothing() {
     assert_eq!(before.marked(), Vec::<String>::new());
     assert_eq!(machine::processes_of(""), BTreeSet::new());
 
-    subject::up();
+    hdfs::up(Shape::Single);
     subject::install();
     let processes = machine::processes_of("");
     let namespaces = machine::namespaces_of(&processes);

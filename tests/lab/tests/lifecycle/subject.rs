@@ -56,7 +56,7 @@ pub(crate) fn on_node(node: &str, words: &[&str]) -> String {
 /// Brings an image, a pod on each node, an object and a row into the lab, and waits for the pods.
 pub(crate) fn install() {
     let lab = Lab::open().unwrap();
-    let image = format!("{}/lifecycle:1", lab.registry());
+    let image = image(&lab);
     let state = lab.kubeconfig().parent().unwrap().to_owned();
     run(
         "skopeo",
@@ -94,12 +94,21 @@ spec:
           hostPath: {{path: /var/lib/{HOST_PATH_NAME}, type: DirectoryOrCreate}}
 "#
     );
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), objects).unwrap();
-    kubectl(&["apply", "--filename", file.path().to_str().unwrap()]);
+    apply(&objects);
     sql("CREATE TABLE IF NOT EXISTS lifecycle (written text PRIMARY KEY)");
     sql("INSERT INTO lifecycle VALUES ('before') ON CONFLICT DO NOTHING");
     await_pods();
+}
+
+/// The image that [`install`] brings into the registry: it waits for its end.
+pub(crate) fn image(lab: &Lab) -> String {
+    format!("{}/lifecycle:1", lab.registry())
+}
+
+pub(crate) fn apply(objects: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), objects).unwrap();
+    kubectl(&["apply", "--filename", file.path().to_str().unwrap()]);
 }
 
 /// Waits until a pod runs on each node: until its processes do, because the API server may repeat
@@ -159,7 +168,7 @@ fn sql(statement: &str) -> String {
     )
 }
 
-fn kubectl(arguments: &[&str]) -> String {
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
     let lab = Lab::open().unwrap();
     succeed(
         Command::new(lab.tools().join("kubectl"))
