@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod, PodSpec, Taint, Tolerati
 use outrigger_resources::Amounts;
 
 use crate::volume::{Claim, Place};
-use crate::{Node, Size, room, selector};
+use crate::{AppPod, Node, Size, room, selector};
 
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
@@ -145,6 +145,31 @@ impl fmt::Display for Amount<'_> {
             _ if nanos % 1_000_000_000 == 0 => write!(f, "{whole} {name}"),
             _ => write!(f, "{}m {name}", nanos / 1_000_000),
         }
+    }
+}
+
+/// Why no node can run a pod, whatever runs there: its demands exclude each other, or the nodes'
+/// taints exclude it too. `None` if a node could, when it is ready and not cordoned.
+pub fn conflict(pod: &AppPod, nodes: &[Node]) -> Option<String> {
+    const MOST: usize = 3;
+    let needs = Needs::of(&pod.pod, &pod.claims);
+    if let Some(conflict) = needs.conflict(nodes) {
+        return Some(conflict);
+    }
+    let lasting = |node: &Node| {
+        let excluded = needs.rules_out(node)?;
+        let passes = matches!(excluded, Excluded::NotReady | Excluded::Cordoned);
+        (!passes).then(|| format!("{} ruled out: {excluded}", node.name))
+    };
+    let mut excluded: Vec<_> = nodes.iter().map(lasting).collect::<Option<_>>()?;
+    excluded.sort();
+    let more = excluded.len().saturating_sub(MOST);
+    excluded.truncate(MOST);
+    let told = excluded.join("; ");
+    match (told.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(told),
+        (false, more) => Some(format!("{told}; and {more} more ruled out")),
     }
 }
 

@@ -28,7 +28,7 @@ pub use assign::{Assignment, NodeSlots, Task, assign};
 pub use data::{Located, Part};
 pub use decide::{decide, let_go};
 pub use decision::{Decision, Release, Replacement, Waiting};
-pub use eligible::Excluded;
+pub use eligible::{Excluded, conflict};
 pub use explanation::{AskedFor, Explanation, InvalidExplanation, RunnerUp, Share, Size};
 pub use gate::{Gate, Known, Pass, gate};
 pub use node::{Node, ZONE_LABEL, room, takes_room};
