@@ -170,3 +170,117 @@ fn kind(address: IpAddr) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(allowed: &[&str], forbidden: &[&str]) -> AddressPolicy {
+        AddressPolicy::new(
+            allowed.iter().map(|network| network.parse().unwrap()),
+            forbidden.iter().map(|address| address.parse().unwrap()),
+        )
+    }
+
+    fn refusal(policy: &AddressPolicy, address: &str) -> Option<&'static str> {
+        let checked = policy.check(address.parse().unwrap());
+        checked.err().map(|refused| refused.what)
+    }
+
+    #[test]
+    fn addresses_that_only_the_operator_reaches_are_refused() {
+        let policy = policy(&[], &["10.96.0.1", "fd00::1"]);
+        for (address, what) in [
+            ("127.0.0.1", "a loopback address"),
+            ("127.255.0.9", "a loopback address"),
+            ("::1", "a loopback address"),
+            ("::ffff:127.0.0.1", "a loopback address"),
+            ("64:ff9b::127.0.0.1", "a loopback address"),
+            ("2002:7f00:1::", "a loopback address"),
+            ("169.254.169.254", "a link-local address"),
+            ("::ffff:169.254.0.1", "a link-local address"),
+            ("fe80::1", "a link-local address"),
+            ("febf::1", "a link-local address"),
+            ("0.0.0.0", "an unspecified address"),
+            ("0.1.2.3", "an unspecified address"),
+            ("::", "an unspecified address"),
+            ("::ffff:0.0.0.0", "an unspecified address"),
+            ("224.0.0.1", "a multicast address"),
+            ("ff02::1", "a multicast address"),
+            ("255.255.255.255", "the broadcast address"),
+            ("fd00:ec2::254", "a cloud's metadata address"),
+            ("10.96.0.1", "an address of the API server"),
+            ("::ffff:10.96.0.1", "an address of the API server"),
+            ("fd00::1", "an address of the API server"),
+        ] {
+            assert_eq!(refusal(&policy, address), Some(what), "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_clusters_are_not_refused() {
+        let policy = policy(&[], &["10.96.0.1"]);
+        for address in [
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "8.8.8.8",
+            "fd00::2",
+            "2001:db8::1",
+        ] {
+            assert_eq!(refusal(&policy, address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_allow_list_comes_before_all_else() {
+        let policy = policy(
+            &["127.0.0.1", "169.254.0.0/16", "::1/128", "10.96.0.0/12"],
+            &["10.96.0.1"],
+        );
+        for address in [
+            "127.0.0.1",
+            "::ffff:127.0.0.1",
+            "169.254.169.254",
+            "::1",
+            "10.96.0.1",
+        ] {
+            assert_eq!(refusal(&policy, address), None, "{address}");
+        }
+        for address in ["127.0.0.2", "0.0.0.0", "fe80::1"] {
+            assert!(refusal(&policy, address).is_some(), "{address}");
+        }
+    }
+
+    #[test]
+    fn networks_are_as_written() {
+        let contains = |network: &str, address: &str| {
+            let network: Network = network.parse().unwrap();
+            network.contains(address.parse().unwrap())
+        };
+        assert!(contains("0.0.0.0/0", "1.2.3.4") && !contains("0.0.0.0/0", "::2"));
+        assert!(contains("::/0", "fd00::1") && !contains("::/0", "1.2.3.4"));
+        assert!(contains("10.1.2.3/8", "10.9.9.9") && !contains("10.1.2.3/8", "11.0.0.0"));
+        assert!(contains("10.0.0.0/31", "10.0.0.1") && !contains("10.0.0.0/31", "10.0.0.2"));
+        assert!(contains("fd00::/8", "fdff::1") && !contains("fd00::/8", "fc00::1"));
+        assert!(
+            contains("::ffff:10.0.0.0/104", "10.1.1.1")
+                && !contains("::ffff:10.0.0.0/104", "11.0.0.0")
+        );
+        for wrong in [
+            "",
+            "10.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+            "host",
+            "10.0.0.0/8/8",
+            "::ffff:0:0/8",
+        ] {
+            let parsed: Result<Network, _> = wrong.parse();
+            assert!(parsed.is_err(), "{wrong}");
+        }
+    }
+}
