@@ -1,0 +1,215 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use outrigger_api::{
+    BIND_TIMEOUT_SECONDS, IntegratedApp, Locality, LocalityMode, RELAX_AFTER_SECONDS, Split,
+    THRESHOLD_BYTES,
+};
+use outrigger_control::layout::APPLICATION_LABEL;
+use outrigger_placement::{
+    AppPod, Avoided, Claim, Data, DataState, Explanation, Mode, Node, Reserved, Situation,
+    claim_names, is_gated, room, takes_room,
+};
+
+use super::workload;
+use crate::context::Context;
+use crate::dataset::DatasetKey;
+
+/// Namespace and name of an IntegratedApp.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ApplicationKey {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl ApplicationKey {
+    pub(crate) fn of(application: &IntegratedApp) -> ApplicationKey {
+        ApplicationKey {
+            namespace: application.namespace().unwrap_or_default(),
+            name: application.name_any(),
+        }
+    }
+
+    /// The application that a pod carries the label of.
+    pub(super) fn of_pod(pod: &Pod) -> Option<ApplicationKey> {
+        Some(ApplicationKey {
+            namespace: pod.namespace()?,
+            name: pod.labels().get(APPLICATION_LABEL)?.clone(),
+        })
+    }
+
+    pub(super) fn reference(&self) -> ObjectRef<IntegratedApp> {
+        ObjectRef::new(&self.name).within(&self.namespace)
+    }
+}
+
+/// Everything that a decision about an application's pods rests on.
+pub(super) async fn situation(
+    context: &Context,
+    application: &IntegratedApp,
+    pods: &[Arc<Pod>],
+    avoided: Vec<Avoided>,
+    leading_since: Timestamp,
+    now: Timestamp,
+) -> Situation {
+    let key = ApplicationKey::of(application);
+    let (own, others): (Vec<_>, Vec<_>) = pods
+        .iter()
+        .cloned()
+        .partition(|pod| ApplicationKey::of_pod(pod).as_ref() == Some(&key));
+    let nodes: Arc<[Node]> = nodes(context, pods).into();
+    let workload = workload::read(context, application, &own).await;
+    let own = own.into_iter().map(|pod| AppPod {
+        claims: claims(context, &pod, &nodes),
+        replaceable: workload.replaceable(&pod),
+        pod,
+    });
+    Situation {
+        application: key.name.clone(),
+        locality: locality(application),
+        pods: own.collect(),
+        nodes,
+        workload: workload.wanted,
+        data: data(context, application, leading_since).found,
+        reserved: others.iter().filter_map(|pod| reserved(pod)).collect(),
+        avoided,
+        now,
+    }
+}
+
+/// `spec.locality` with its defaults.
+pub(super) fn locality(application: &IntegratedApp) -> outrigger_placement::Locality {
+    let found = Locality::effective(application.spec.locality.as_ref());
+    let seconds = |found: Option<i64>, default: i64| {
+        u32::try_from(found.unwrap_or(default)).unwrap_or_default()
+    };
+    let threshold = found.threshold_bytes.unwrap_or(THRESHOLD_BYTES);
+    outrigger_placement::Locality {
+        mode: match found.mode.unwrap_or_default() {
+            LocalityMode::Preferred => Mode::Preferred,
+            LocalityMode::Required => Mode::Required,
+        },
+        relax_after_seconds: seconds(found.relax_after_seconds, RELAX_AFTER_SECONDS),
+        bind_timeout_seconds: seconds(found.bind_timeout_seconds, BIND_TIMEOUT_SECONDS),
+        threshold_bytes: u64::try_from(threshold).unwrap_or_default(),
+        max_skew: u32::try_from(found.max_skew.unwrap_or(1)).unwrap_or(1),
+    }
+}
+
+/// What is known of an application's data.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundData {
+    pub(crate) found: Vec<Data>,
+    /// Names of Datasets that do not exist.
+    pub(crate) missing: Vec<String>,
+}
+
+/// What is known of an application's data, by a leader that looks at them since then.
+pub(crate) fn data(
+    context: &Context,
+    application: &IntegratedApp,
+    leading_since: Timestamp,
+) -> FoundData {
+    let namespace = application.namespace().unwrap_or_default();
+    let mut data = FoundData::default();
+    for hint in application.spec.data.iter().flatten() {
+        let Some(dataset) = context.lookup.datasets().get(&namespace, &hint.dataset) else {
+            data.missing.push(hint.dataset.clone());
+            continue;
+        };
+        let key = DatasetKey {
+            namespace: namespace.clone(),
+            name: hint.dataset.clone(),
+        };
+        let known = context.locations.get(&key);
+        let known = known.filter(|known| dataset.uid().as_ref() == Some(&known.uid));
+        let state = known.map_or_else(
+            || {
+                let created = dataset.creation_timestamp().map(|created| created.0);
+                let since = created.map_or(leading_since, |created| created.max(leading_since));
+                DataState::NotScannedYet { since }
+            },
+            |known| known.state,
+        );
+        data.found.push(Data {
+            dataset: hint.dataset.clone(),
+            weight: u32::try_from(hint.weight.unwrap_or(1)).unwrap_or(1),
+            split: match hint.split {
+                None => outrigger_placement::Split::All,
+                Some(Split::ByIndex) => outrigger_placement::Split::ByIndex,
+            },
+            state,
+        });
+    }
+    data
+}
+
+/// The nodes with what is free. A pod counts where one of the mirrors shows it bound.
+fn nodes(context: &Context, pods: &[Arc<Pod>]) -> Vec<Node> {
+    let mut on: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    let all = context.cluster.pods.store().state();
+    for pod in all.iter().chain(pods) {
+        if let Some(node) = node_of(pod)
+            && seen.insert(pod.uid())
+        {
+            on.entry(node.to_owned()).or_default().push(Arc::clone(pod));
+        }
+    }
+    let nodes = context.cluster.nodes.store().state();
+    let nodes = nodes.iter().map(|node| {
+        let pods = on.get(&node.name_any());
+        let pods = pods.into_iter().flatten().map(AsRef::as_ref);
+        Node::new(node, pods)
+    });
+    nodes.collect()
+}
+
+/// The node that a pod is on.
+pub(super) fn node_of(pod: &Pod) -> Option<&str> {
+    let name = pod.spec.as_ref()?.node_name.as_deref()?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// The room of a pod that was sent to a node and is not there yet.
+fn reserved(pod: &Pod) -> Option<Reserved> {
+    let waits = !is_gated(pod) && node_of(pod).is_none() && takes_room(pod);
+    let explanation = Explanation::of(pod).filter(|_| waits)?.ok()?;
+    Some(Reserved {
+        node: explanation.node?,
+        pod_uid: pod.uid()?,
+        requests: room(pod),
+    })
+}
+
+fn claims(context: &Context, pod: &Pod, nodes: &[Node]) -> Vec<Claim> {
+    let cluster = &context.cluster;
+    let namespace = pod.namespace().unwrap_or_default();
+    let names = claim_names(pod);
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let attachments = cluster.attachments.store().state();
+    let attachments = attachments.iter().map(AsRef::as_ref);
+    let claims = names.iter().map(|name| {
+        let claim = cluster.claims.get(&namespace, name);
+        let spec = claim.as_ref().and_then(|claim| claim.spec.as_ref());
+        let volume = spec.and_then(|spec| spec.volume_name.as_deref());
+        let volume = volume.and_then(|name| cluster.volumes.store().get(&ObjectRef::new(name)));
+        let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
+        let class = class.and_then(|name| cluster.classes.store().get(&ObjectRef::new(name)));
+        Claim::new(
+            name,
+            claim.as_deref(),
+            volume.as_deref(),
+            class.as_deref(),
+            attachments.clone(),
+            nodes,
+        )
+    });
+    claims.collect()
+}
