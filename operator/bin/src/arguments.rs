@@ -17,6 +17,9 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Say whether the cluster has what the operator needs, and what to do if not.
     Check(CheckArguments),
+    /// Stop the operator and let every pod go that waits for a node, so that the operator can be
+    /// removed.
+    Release(ReleaseArguments),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -51,6 +54,12 @@ pub(crate) struct RunArguments {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReleaseArguments {
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -111,7 +120,7 @@ mod tests {
         let parsed = Arguments::try_parse_from(all.iter().chain(arguments))?;
         match parsed.command {
             Command::Run(arguments) => Ok(arguments),
-            Command::Check(_) => panic!("check"),
+            other => panic!("{other:?}"),
         }
     }
 

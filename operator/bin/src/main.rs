@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod leader;
 mod permissions;
+mod release;
 mod replica;
 
 use std::process::ExitCode;
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
         Command::Check(arguments) => match runtime.block_on(check::run(&arguments)) {
             true => Ok(()),
             false => return ExitCode::FAILURE,
+        },
+        Command::Release(arguments) => match runtime.block_on(release::run(arguments)) {
+            Ok(()) => Ok(()),
+            Err(error) => return failure(&error),
         },
     };
     match result {
