@@ -46,7 +46,7 @@ impl Client {
         let mut process = Command::new(words.next().unwrap_or_default())
             .args(words)
             .arg(&program)
-            .args(java::options(layout, &settings.jars, HEAP_MIB, "WARN"))
+            .args(settings.java(layout, HEAP_MIB, "WARN"))
             .arg("Client")
             .env_remove("JAVA_TOOL_OPTIONS")
             .current_dir("/")

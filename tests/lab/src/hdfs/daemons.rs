@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{DATA_HTTP_PORT, DATA_IPC_PORT, DATA_PORT, NameNode, Settings, Shape, java, jmx, site};
+use super::{
+    DATA_HTTP_PORT, DATA_IPC_PORT, DATA_PORT, NameNode, Settings, Shape, client, hadoop, java, jmx,
+    site,
+};
 use crate::cgroup::Cgroups;
 use crate::command::Tool;
 use crate::daemon::{self, Daemon};
@@ -141,7 +144,7 @@ fn data_directory(layout: &Layout, node: &NodeSpec) -> PathBuf {
 }
 
 fn arguments(layout: &Layout, settings: &Settings, class: &str) -> Vec<String> {
-    let mut args = java::options(layout, &settings.jars, HEAP_MIB, "INFO");
+    let mut args = settings.java(layout, HEAP_MIB, "INFO");
     args.push(class.to_owned());
     args
 }
@@ -189,7 +192,10 @@ pub(super) fn stop_all(layout: &Layout) -> Result<()> {
     for name in names(Shape::Pair).into_iter().rev() {
         daemon::stop(layout, &name, Signal::KILL, Duration::from_secs(10))?;
     }
-    Cgroups::detect()?.kill(super::client::GROUP)
+    let cgroups = Cgroups::detect()?;
+    [client::GROUP, hadoop::REHEARSAL]
+        .into_iter()
+        .try_for_each(|group| cgroups.kill(group))
 }
 
 /// Removes the file system, and what the processes wrote beside it.

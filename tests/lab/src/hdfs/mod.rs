@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use self::client::Client;
 pub(crate) use self::daemons::{DATA_NODE, names};
 pub use self::files::{FileSpec, FsckBlock};
+use self::java::Machine;
 pub use self::jmx::Life;
 pub use self::status::{DataNodeStatus, HdfsStatus, NameNodeStatus};
 use crate::error::{Error, FileContext, Result};
@@ -108,7 +109,26 @@ impl NameNode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     jars: PathBuf,
+    /// The archive of the jars' classes.
+    archive: PathBuf,
     pub(crate) shape: Shape,
+}
+
+impl Settings {
+    /// Java's options for one of the processes.
+    fn java(&self, layout: &Layout, heap_mib: u32, log: &'static str) -> Vec<String> {
+        let machine = Machine {
+            heap_mib,
+            jars: self.jars.clone(),
+            settings: site::directory(layout),
+            hosts: site::hosts_file(layout),
+            temporary: site::temporary(layout),
+            log,
+        };
+        let mut options = vec![format!("-XX:SharedArchiveFile={}", self.archive.display())];
+        options.extend(machine.options());
+        options
+    }
 }
 
 /// What HDFS was brought up with, if it was.
@@ -125,13 +145,21 @@ pub(crate) fn up(
 ) -> Result<Hdfs> {
     progress.step("Debian packages", packages::ensure_java)?;
     let jars = progress.step(hadoop::TITLE, |step| hadoop::ensure(layout, step))?;
-    if settings(layout).is_some_and(|there| there.shape != shape) {
-        progress.step("the other file system", |_| discard(layout))?;
+    let archive = progress.step(hadoop::ARCHIVE_TITLE, |step| {
+        hadoop::ensure_archive(layout, &jars, step)
+    })?;
+    // Another file system, or what is left of half a one.
+    if settings(layout).is_none_or(|there| there.shape != shape) {
+        discard(layout)?;
     }
     // A lab that an earlier version brought up has not the addresses and names yet.
     network::ensure(layout)?;
     dns::ensure(layout, lab)?;
-    let settings = Settings { jars, shape };
+    let settings = Settings {
+        jars,
+        archive,
+        shape,
+    };
     write_file(&layout.hdfs(), json!(settings).to_string())?;
     let hdfs = Hdfs::new(layout.clone(), settings);
     progress.step("HDFS", |step| {

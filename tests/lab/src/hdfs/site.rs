@@ -61,19 +61,19 @@ pub(super) fn write(layout: &Layout, shape: Shape) -> Result<()> {
     write_file(&file(layout), text(layout, shape))
 }
 
+/// The names that a machine has for itself. Hadoop looks them up.
+pub(super) fn own_names() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("127.0.0.1 localhost {}\n", machine.trim())
+}
+
 fn hosts(shape: Shape) -> String {
-    let mut text = "127.0.0.1 localhost\n".to_owned();
+    let mut text = own_names();
     for name_node in shape.name_nodes() {
         let _ = writeln!(text, "{} {}", name_node.address(), name_node.name());
     }
     for node in node::all() {
         let _ = writeln!(text, "{} {}", node.address(), node.name);
-    }
-    // Hadoop looks its machine's own name up.
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let machine = machine.trim();
-    if !machine.is_empty() && machine != "localhost" {
-        let _ = writeln!(text, "127.0.0.1 {machine}");
     }
     text
 }

@@ -13,7 +13,11 @@ const BLOCK: u64 = 64 << 10;
 pub(crate) fn up(shape: Shape) -> Hdfs {
     subject::up();
     let lab = Lab::open().unwrap();
-    lab.hdfs_up(shape, &Progress::stderr()).unwrap()
+    lab.hdfs_up(shape, &silent()).unwrap()
+}
+
+fn silent() -> Progress {
+    Progress::new(|_| ())
 }
 
 /// Where fsck finds the blocks of a path, as the indices of nodes.
@@ -160,7 +164,7 @@ pub(crate) fn a_second_up_changes_no_process_and_an_end_leaves_no_data() {
     assert_eq!(located(&up(Shape::Single), "/kept"), [[0]]);
 
     let lab = Lab::open().unwrap();
-    lab.hdfs_down(&Progress::stderr()).unwrap();
+    lab.hdfs_down(&silent()).unwrap();
     assert!(lab.hdfs().is_err());
     for group in ["namenode", "namenode-2", "hdfs-client", "node-1/datanode"] {
         assert_eq!(machine::processes_of(group), BTreeSet::new(), "{group}");
