@@ -8,9 +8,9 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 /// Flags of all commands.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
-pub(crate) struct Arguments {
+pub(crate) struct Choice {
     /// Namespace; otherwise that of the context.
     #[arg(short, long, global = true)]
     pub(crate) namespace: Option<String>,
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     kubeconfig: Option<PathBuf>,
 }
 
-impl Arguments {
+impl Choice {
     /// Address, credentials and namespace.
     pub(crate) async fn config(&self) -> anyhow::Result<Config> {
         let options = KubeConfigOptions {

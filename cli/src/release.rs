@@ -24,15 +24,15 @@ pub(crate) struct Arguments {
 }
 
 /// Says on the standard output what is done, and what is to be done next.
-pub(crate) async fn run(arguments: &Arguments, cluster: &cluster::Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(arguments: &Arguments, cluster: &cluster::Choice) -> anyhow::Result<()> {
     let Arguments { pods, all } = arguments;
-    let tell = |step: &Step| println!("{step}");
     if *all {
         ensure!(
             cluster.namespace.is_none(),
             "--all is about the whole cluster; leave out --namespace, or leave out --all to let the pods of one namespace go"
         );
         let connections = Connections::new(cluster.config().await?)?;
+        let tell = |step: &Step| println!("{step}");
         let released = release_all(&connections, None, &tell).await?;
         print!("{}", next(&released));
         return Ok(());
@@ -43,7 +43,10 @@ pub(crate) async fn run(arguments: &Arguments, cluster: &cluster::Arguments) -> 
     let config = cluster.config().await?;
     let namespace = config.default_namespace.clone();
     let client = Connections::new(config)?.client;
-    let released = release_in(&client, &namespace, pods, &tell).await?;
+    let released = release_in(&client, &namespace, pods).await?;
+    if pods.is_empty() && released.pods.is_empty() {
+        println!("no pod of namespace {namespace} waits behind the gate");
+    }
     for pod in &released.pods {
         println!("pod {pod} released");
     }

@@ -176,7 +176,7 @@ async fn open_one(client: &Client, pod: Gated) -> (PodName, Result<bool, kube::E
         .await;
     let opened = match answer {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
     };
     (pod.name, opened)

@@ -44,11 +44,30 @@ where
     }
 }
 
-/// `None` for an object that does not exist.
+/// `None` for an object, or a kind, that does not exist. The API server names no reason for a kind.
 pub(crate) fn found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match answer {
         Ok(object) => Ok(Some(object)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_not_served_has_no_objects() {
+        let answer = Status {
+            code: 404,
+            message: "404 page not found".into(),
+            reason: "Failed to parse error data".into(),
+            ..Status::default()
+        };
+        let answer: Result<(), _> = Err(kube::Error::Api(Box::new(answer)));
+        assert!(matches!(found(answer), Ok(None)));
     }
 }

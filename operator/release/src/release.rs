@@ -82,7 +82,6 @@ pub async fn release_in(
     client: &Client,
     namespace: &str,
     names: &[String],
-    tell: Tell<'_>,
 ) -> Result<Released, ReleaseError> {
     let mut not_gated = BTreeSet::new();
     for name in names {
@@ -103,12 +102,6 @@ pub async fn release_in(
         false => Meant::Named(names.to_vec()),
     };
     let pods = open(client, Some(namespace), meant).await?;
-    if names.is_empty() {
-        tell(&Step::PodsReleased {
-            pods: pods.len(),
-            namespaces: usize::from(!pods.is_empty()),
-        });
-    }
     Ok(Released {
         pods,
         not_gated,

@@ -1,9 +1,7 @@
 use http::Method;
-use outrigger_release::{Step, release_in};
+use outrigger_release::release_in;
 
 use crate::cluster::{CONFIGURATION, Cluster, GATE, LEASE};
-
-fn quiet(_: &Step) {}
 
 #[tokio::test(start_paused = true)]
 async fn one_stuck_pod_is_let_go_and_the_operator_goes_on() {
@@ -13,7 +11,7 @@ async fn one_stuck_pod_is_let_go_and_the_operator_goes_on() {
     cluster.pod("risk", "running", &[]);
     let before = (cluster.api.get(LEASE), cluster.api.get(CONFIGURATION));
     let names = ["stuck", "running"].map(str::to_owned);
-    let released = release_in(&cluster.client(), "risk", &names, &quiet).await;
+    let released = release_in(&cluster.client(), "risk", &names).await;
     let released = released.unwrap();
     let names = |pods: &std::collections::BTreeSet<outrigger_release::PodName>| {
         pods.iter().map(|pod| pod.to_string()).collect::<Vec<_>>()
@@ -46,7 +44,7 @@ async fn a_namespaces_pods_are_let_go_once_though_others_come() {
             api.put(&path, crate::cluster::pod(&[GATE]));
         }
     });
-    let released = release_in(&cluster.client(), "risk", &[], &quiet).await;
+    let released = release_in(&cluster.client(), "risk", &[]).await;
     assert_eq!(released.unwrap().pods.len(), 2);
     assert_eq!(cluster.gates("risk", "new-1"), [GATE]);
     assert_eq!(cluster.gates("shop", "a"), [GATE]);
@@ -56,7 +54,7 @@ async fn a_namespaces_pods_are_let_go_once_though_others_come() {
 async fn a_pod_that_does_not_exist_is_named_with_what_to_do() {
     let cluster = Cluster::new();
     let names = ["web".to_owned()];
-    let error = release_in(&cluster.client(), "risk", &names, &quiet).await;
+    let error = release_in(&cluster.client(), "risk", &names).await;
     assert_eq!(
         error.unwrap_err().to_string(),
         "pod risk/web does not exist; see which pods wait: kubectl get pods -A --field-selector spec.nodeName="
