@@ -120,6 +120,16 @@ impl ApiServer {
         }
     }
 
+    /// Waits until the objects whose path begins so are as asked for.
+    pub async fn until_all(&self, prefix: &str, wanted: impl Fn(&[Value]) -> bool) {
+        let mut versions = self.versions.subscribe();
+        while !wanted(&self.under(prefix)) {
+            if versions.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let done = change(&mut state);

@@ -1,12 +1,13 @@
 use kube::ResourceExt;
 use outrigger_api::conditions::reason;
-use outrigger_api::{ApplicationPods, InjectedSidecar};
+use outrigger_api::{ApplicationPods, InjectedSidecar, PlacementStatus};
 use outrigger_control::layout;
 use outrigger_injection::Settings;
 use outrigger_plan::{ApplicationPlan, InvalidApplication};
 
 use super::census::Census;
 use super::documents::{self, ConfigMaps};
+use super::placement;
 use super::read::Found;
 use crate::status::{Progress, Summary, listed};
 
@@ -20,6 +21,7 @@ pub(super) struct Decision {
     pub(super) summary: Summary,
     pub(super) pods: ApplicationPods,
     pub(super) sidecars: Vec<InjectedSidecar>,
+    pub(super) placement: Option<PlacementStatus>,
 }
 
 /// Decides by what was read alone. An application that cannot be served keeps the documents that
@@ -36,6 +38,7 @@ pub(super) fn decide(
             summary: summary(found, &census),
             pods: census.numbers(),
             sidecars: sidecars(plan),
+            placement: placement::status(found),
         },
         Err(invalid) => Decision {
             config_maps: ConfigMaps::default(),
@@ -46,6 +49,7 @@ pub(super) fn decide(
             },
             pods: census.numbers(),
             sidecars: former_sidecars(found),
+            placement: placement::status(found),
         },
     }
 }
@@ -66,7 +70,8 @@ fn summary(found: &Found, census: &Census) -> Summary {
         .or_else(|| not_injected(found, census))
         .or_else(|| outdated(found, census))
         .or_else(|| pending(census))
-        .unwrap_or_else(|| succeeded(census))
+        .or_else(|| placement::summary(found))
+        .unwrap_or_else(|| succeeded(found, census))
 }
 
 fn not_ready(found: &Found) -> Option<Summary> {
@@ -105,11 +110,29 @@ fn not_injected(found: &Found, census: &Census) -> Option<Summary> {
         return None;
     }
     let names = names(census.without_sidecars.iter());
+    if found.application.spec.sidecars.is_empty() {
+        return not_placed(found, &names);
+    }
     Some(Summary {
         progress: Progress::Stalled,
         reason: reason::PODS_NOT_INJECTED,
         message: format!(
             "{names} without the sidecars of IntegratedApp {}: created before it, or while the webhook was away; {}",
+            found.application.name_any(),
+            anew(found)
+        ),
+    })
+}
+
+/// Pods that an application without sidecars knew nothing of are missed by nobody, but for those
+/// that it would have placed.
+fn not_placed(found: &Found, names: &str) -> Option<Summary> {
+    found.placement.as_ref()?;
+    Some(Summary {
+        progress: Progress::Stalled,
+        reason: reason::PODS_NOT_INJECTED,
+        message: format!(
+            "{names} not placed by IntegratedApp {}: created before it, or while the webhook was away; {}",
             found.application.name_any(),
             anew(found)
         ),
@@ -143,11 +166,19 @@ fn pending(census: &Census) -> Option<Summary> {
     })
 }
 
-fn succeeded(census: &Census) -> Summary {
-    let message = match census.injected.len() {
-        0 => "new pods get their sidecars; there are none yet".to_owned(),
-        1 => "1 pod has its sidecars".to_owned(),
-        pods => format!("{pods} pods have their sidecars"),
+fn succeeded(found: &Found, census: &Census) -> Summary {
+    let sidecars = !found.application.spec.sidecars.is_empty();
+    let message = match (census.injected.len(), sidecars) {
+        (0, true) => "new pods get their sidecars; there are none yet".to_owned(),
+        (1, true) => "1 pod has its sidecars".to_owned(),
+        (pods, true) => format!("{pods} pods have their sidecars"),
+        (0, false) => "new pods are placed by their data; there are none yet".to_owned(),
+        (1, false) => "1 pod".to_owned(),
+        (pods, false) => format!("{pods} pods"),
+    };
+    let message = match placement::locality(found) {
+        Some(local) => format!("{message}; {local}"),
+        None => message,
     };
     Summary {
         progress: Progress::Ready,

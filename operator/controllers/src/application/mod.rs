@@ -5,6 +5,7 @@ mod apply;
 mod census;
 mod decide;
 mod documents;
+mod placement;
 mod read;
 mod reconcile;
 mod report;

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::core::{Expression, Selector};
@@ -11,7 +12,9 @@ use outrigger_control::layout::APPLICATION_LABEL;
 use outrigger_lookup::{Lookup, LookupError};
 use outrigger_plan::{Owners, Referenced};
 
+use super::placement::FoundPlacement;
 use crate::context::Context;
+use crate::placement::{self, ApplicationKey, FoundData};
 
 /// Everything that a decision about an application rests on.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Found {
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
     /// Whether new pods of the namespace reach the injector.
     pub(super) covered: bool,
+    /// Of an application with data.
+    pub(super) placement: Option<FoundPlacement>,
 }
 
 /// A pod, with those who created it.
@@ -71,6 +76,17 @@ pub(super) async fn read(
         pods,
         config_maps,
         covered: context.covered.borrow().contains(&namespace),
+        placement: placement(application, context),
+    })
+}
+
+fn placement(application: &IntegratedApp, context: &Context) -> Option<FoundPlacement> {
+    application.spec.data.as_ref()?;
+    let FoundData { found, missing } = placement::data(context, application, Timestamp::now());
+    Some(FoundPlacement {
+        data: found,
+        missing,
+        standing: context.standings.get(&ApplicationKey::of(application)),
     })
 }
 

@@ -17,6 +17,7 @@ pub(super) async fn decision(
         summary,
         pods,
         sidecars,
+        placement,
     } = decision;
     let found = application.status.clone().unwrap_or_default();
     let wanted = IntegratedAppStatus {
@@ -24,7 +25,7 @@ pub(super) async fn decision(
         conditions: summary.conditions(&found.conditions, application.metadata.generation, now),
         pods: Some(pods),
         sidecars,
-        placement: found.placement,
+        placement,
     };
     write(context, application, &wanted, &summary).await
 }

@@ -1,7 +1,5 @@
-use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -10,13 +8,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
 use outrigger_control::layout::{ANNOTATION_PREFIX, APPLICATION_LABEL};
 use outrigger_plan::{Owners, config_map_names};
 use tokio_stream::wrappers::WatchStream;
 
 use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
+use crate::placement;
+use crate::seen::Seen;
 
 type Request = ObjectRef<IntegratedApp>;
 
@@ -31,6 +31,8 @@ pub(super) fn requests(
         Box::pin(by_documents(Arc::clone(context))),
         Box::pin(by_parameters(Arc::clone(context))),
         Box::pin(by_coverage(Arc::clone(context))),
+        Box::pin(by_data(Arc::clone(context))),
+        Box::pin(by_standing(Arc::clone(context))),
     ];
     stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
 }
@@ -145,6 +147,22 @@ fn by_coverage(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send
     })
 }
 
+/// The applications that read a Dataset that came or went, or of which something else is known.
+fn by_data(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    placement::changed_data(&context).map(move |key| {
+        in_namespace(&context, &key.namespace, |application| {
+            let mut hints = application.spec.data.iter().flatten();
+            hints.any(|hint| hint.dataset == key.name)
+        })
+    })
+}
+
+/// The application of which the placement controller has something else to say.
+fn by_standing(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
+    let changes = context.standings.changes();
+    changes.map(|key| vec![request(&key.namespace, &key.name)])
+}
+
 fn in_namespace(
     context: &Context,
     namespace: &str,
@@ -171,18 +189,21 @@ fn request(namespace: &str, name: &str) -> Request {
     ObjectRef::new(name).within(namespace)
 }
 
-/// What a decision about an application takes from a pod that has sidecars; the fields of its spec
-/// that count never change.
+/// What a decision about an application takes from a pod that has sidecars; of the fields of its spec
+/// that count, only the node changes.
 fn shape(
     pod: &Pod,
 ) -> (
     Option<String>,
     bool,
     Option<String>,
+    Option<String>,
     BTreeMap<String, String>,
 ) {
     let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
     let ended = phase.filter(|phase| phase == "Succeeded" || phase == "Failed");
+    let spec = pod.spec.as_ref();
+    let node = spec.and_then(|spec| spec.node_name.clone());
     let mut told = pod.annotations().clone();
     told.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
     told.extend(pod.labels().clone());
@@ -190,6 +211,7 @@ fn shape(
         pod.uid(),
         pod.metadata.deletion_timestamp.is_some(),
         ended,
+        node,
         told,
     )
 }
@@ -206,36 +228,4 @@ fn may_concern(application: &IntegratedApp, pod: &Pod) -> bool {
         || workload
             .zip(controller)
             .is_some_and(|(workload, controller)| controller.name.starts_with(&workload.name))
-}
-
-/// The last shape of each object, to tell changes that count from others.
-struct Seen<K: Resource, S>(HashMap<ObjectRef<K>, S>)
-where
-    K::DynamicType: Hash + Eq;
-
-impl<K: Resource<DynamicType = ()>, S> Default for Seen<K, S> {
-    fn default() -> Self {
-        Seen(HashMap::new())
-    }
-}
-
-impl<K: Resource<DynamicType = ()>, S: PartialEq> Seen<K, S> {
-    fn is_new(&mut self, key: ObjectRef<K>, shape: S) -> bool {
-        match self.0.entry(key) {
-            Entry::Occupied(mut known) => {
-                let is_new = *known.get() != shape;
-                known.insert(shape);
-                is_new
-            }
-            Entry::Vacant(unknown) => {
-                unknown.insert(shape);
-                true
-            }
-        }
-    }
-
-    /// Whether there was something to forget.
-    fn forget(&mut self, key: &ObjectRef<K>) -> bool {
-        self.0.remove(key).is_some()
-    }
 }

@@ -18,4 +18,5 @@ mod workload;
 pub(crate) use metrics::PlacementMetrics;
 pub(crate) use read::{ApplicationKey, FoundData, data};
 pub(crate) use standing::{Standing, Standings};
+pub(crate) use triggers::changed_data;
 pub(crate) use worker::run;

@@ -11,6 +11,7 @@ use outrigger_placement::is_gated;
 use super::ApplicationKey;
 use super::read::node_of;
 use crate::context::Context;
+use crate::dataset::DatasetKey;
 use crate::seen::Seen;
 
 /// What to look at again.
@@ -110,32 +111,36 @@ fn place(
 
 /// The applications that read a Dataset of which something else is known than before.
 fn by_data(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
-    let datasets = context.lookup.datasets().changes();
-    let mut seen = Seen::default();
-    let lookup = Arc::clone(&context.lookup);
-    let created = datasets.filter_map(move |changed| {
-        let key = ObjectRef::from_obj(&*changed);
-        let current = lookup.datasets().store().get(&key);
-        let is_new = match current {
-            Some(current) => seen.is_new(key, current.uid()),
-            None => seen.forget(&key),
-        };
-        let name = (changed.namespace().unwrap_or_default(), changed.name_any());
-        std::future::ready(is_new.then_some(name))
-    });
-    let located = context
-        .locations
-        .changes()
-        .map(|key| (key.namespace, key.name));
-    stream::select(created, located).map(move |(namespace, name)| {
-        let applications = context.lookup.applications().in_namespace(&namespace);
+    changed_data(&context).map(move |key| {
+        let applications = context.lookup.applications().in_namespace(&key.namespace);
         let reading = applications.iter().filter(|application| {
             let mut hints = application.spec.data.iter().flatten();
-            hints.any(|hint| hint.dataset == name)
+            hints.any(|hint| hint.dataset == key.name)
         });
         let keys = reading.map(|application| ApplicationKey::of(application));
         keys.map(Request::Application).collect()
     })
+}
+
+/// The Datasets that come, go, or of which something else is known than before.
+pub(crate) fn changed_data(
+    context: &Context,
+) -> impl Stream<Item = DatasetKey> + Send + Unpin + use<> {
+    let mut seen = Seen::default();
+    let lookup = Arc::clone(&context.lookup);
+    let existing = lookup.datasets().changes().filter_map(move |changed| {
+        let key = ObjectRef::from_obj(&*changed);
+        let is_new = match lookup.datasets().store().get(&key) {
+            Some(current) => seen.is_new(key, current.uid()),
+            None => seen.forget(&key),
+        };
+        let key = DatasetKey {
+            namespace: changed.namespace().unwrap_or_default(),
+            name: changed.name_any(),
+        };
+        std::future::ready(is_new.then_some(key))
+    });
+    stream::select(existing, context.locations.changes())
 }
 
 /// A node came, went, or can be used in another way than before.

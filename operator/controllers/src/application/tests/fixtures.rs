@@ -66,6 +66,7 @@ pub(super) fn shop() -> Found {
         pods: Vec::new(),
         config_maps: Vec::new(),
         covered: true,
+        placement: None,
     }
 }
 

@@ -1,0 +1,9 @@
+//! Pods with data against an API server in memory, with a scheduler.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod arrivals;
+mod cluster;
+mod explained;
+mod killed;
+mod obstacles;
