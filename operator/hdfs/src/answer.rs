@@ -70,6 +70,9 @@ pub(crate) struct FileStatus {
     pub(crate) block_size: u64,
     /// In milliseconds; only compared.
     pub(crate) modification_time: u64,
+    /// In milliseconds.
+    #[serde(default)]
+    pub(crate) access_time: u64,
     #[serde(default)]
     pub(crate) replication: u32,
     /// Whether the file is erasure-coded.

@@ -39,7 +39,7 @@ struct Block {
 struct Sum {
     length: u64,
     blocks: u32,
-    short: bool,
+    unsettled: bool,
     under_construction: bool,
     bytes: BTreeMap<BTreeSet<DataNodeId>, u64>,
     /// Whether all answers say whether the file is being written.
@@ -49,9 +49,11 @@ struct Sum {
 impl Session<'_> {
     /// Asks where the blocks of a file are. `None` if the file is gone by now.
     ///
-    /// A listing does not tell which files are being written. The length that it tells is that of
-    /// complete blocks: a file of so many whole blocks may be written, and one with more bytes in
-    /// blocks than its length is. For these, the older operation is asked, which says it.
+    /// A listing does not tell which files are being written, and neither does the newer operation.
+    /// A new file has one time for both modification and access until it is closed; one that ends
+    /// with a block may be about to go on; and one whose blocks do not add up to its length is
+    /// written at this moment. For these, the older operation is asked, which says it, and has the
+    /// longer answer.
     pub(crate) async fn blocks(
         &self,
         path: &HdfsPath,
@@ -66,7 +68,8 @@ impl Session<'_> {
 
     async fn sum(&self, path: &HdfsPath, status: &FileStatus) -> Result<Sum, Trouble> {
         let whole = status.block_size == 0 || status.length.is_multiple_of(status.block_size);
-        let operations = match whole {
+        let unread = status.modification_time > status.access_time;
+        let operations = match whole || !unread {
             true => [BlockLocations, FileBlockLocations],
             false => [FileBlockLocations, BlockLocations],
         };
@@ -144,7 +147,7 @@ impl Sum {
             if block.offset < self.length {
                 continue;
             }
-            self.short |= (block.holders.len() as u64) < u64::from(replication);
+            self.unsettled |= block.holders.len() as u64 != u64::from(replication);
             self.length = self.length.saturating_add(block.length);
             self.blocks = self.blocks.saturating_add(1);
             *self.bytes.entry(block.holders).or_default() += block.length;
@@ -166,7 +169,7 @@ impl Sum {
             under_construction: self.under_construction,
             places: Places {
                 blocks: self.blocks,
-                short: self.short,
+                unsettled: u8::from(self.unsettled),
                 bytes,
             },
         }

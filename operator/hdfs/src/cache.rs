@@ -10,6 +10,10 @@ use tokio::time::Instant;
 use crate::data_node::{DataNodeId, Holders};
 use crate::path::HdfsPath;
 
+/// For how long a file with too few or too many copies is believed at first: HDFS makes and removes
+/// them without any other sign. Each time that it is found so again doubles it.
+const UNSETTLED_AGE: Duration = Duration::from_secs(30);
+
 /// Where the blocks of files are.
 ///
 /// A file takes 56 bytes in the table; one whose blocks have different holders takes 16 more for
@@ -40,8 +44,8 @@ pub(crate) struct Version {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places {
     pub(crate) blocks: u32,
-    /// Whether some block has fewer copies that count than it is to have.
-    pub(crate) short: bool,
+    /// How many times in a row some block had fewer or more copies than it is to have.
+    pub(crate) unsettled: u8,
     pub(crate) bytes: Bytes,
 }
 
@@ -96,7 +100,7 @@ impl Cache {
 
     /// Begins a scan, with the DataNodes whose copies count now, if that is known. Forgets files
     /// that had a copy on a DataNode that counts no more, since its blocks are copied elsewhere; and
-    /// if another one counts, files that were short of copies.
+    /// if another one counts, files with too few or too many copies.
     pub(crate) fn begin(&mut self, counting: Option<BTreeSet<DataNodeId>>) {
         self.scan = self.scan.wrapping_add(1);
         match (&self.counting, &counting) {
@@ -110,7 +114,7 @@ impl Cache {
                     .collect();
                 let affected = |set: &u32| gone.get(*set as usize).is_none_or(|gone| *gone);
                 self.files.retain(|_, known| {
-                    let waits = gained && known.places.short;
+                    let waits = gained && known.places.unsettled > 0;
                     !waits && !known.places.sets().any(|set| affected(&set))
                 });
             }
@@ -127,7 +131,13 @@ impl Cache {
         // one time.
         let share = 0.5 + (hash >> 32) as f64 / f64::from(u32::MAX) / 2.0;
         let age = self.began.elapsed() - Duration::from_secs(known.asked.into());
-        if known.version != version || age >= self.age.mul_f64(share) {
+        let limit = match u32::from(known.places.unsettled).checked_sub(1) {
+            Some(doublings) => UNSETTLED_AGE
+                .saturating_mul(1 << doublings.min(31))
+                .min(self.age),
+            None => self.age,
+        };
+        if known.version != version || age >= limit.mul_f64(share) {
             return None;
         }
         known.seen = self.scan;
@@ -135,8 +145,16 @@ impl Cache {
     }
 
     /// Keeps what was found out about a file.
-    pub(crate) fn keep(&mut self, path: &HdfsPath, version: Version, places: Places) {
+    pub(crate) fn keep(&mut self, path: &HdfsPath, version: Version, mut places: Places) {
         let hash = self.hasher.hash_one(path.as_str());
+        if places.unsettled > 0 {
+            let before = self
+                .files
+                .get(&hash)
+                .filter(|known| known.version == version);
+            let before = before.map_or(0, |known| known.places.unsettled);
+            places.unsettled = before.saturating_add(1);
+        }
         let asked = self.began.elapsed().as_secs();
         let known = Known {
             version,

@@ -107,10 +107,11 @@ impl Scanner {
             complete: overview.safe_mode.is_none(),
             files: AtomicU64::default(),
             asked: AtomicU64::default(),
+            remembered: AtomicU64::default(),
         };
         let counted = count(&session, paths).await?;
         let (read, problems) = read(&session, counted).await?;
-        let (files, asked) = (session.files.into_inner(), session.asked.into_inner());
+        let (asked, remembered) = (session.asked.into_inner(), session.remembered.into_inner());
         let (told, seen) = session.data_nodes.into_inner().into_parts();
         // Those of files that were not asked about again are known from before.
         self.data_nodes.extend(seen);
@@ -121,7 +122,7 @@ impl Scanner {
         self.effort = Effort {
             requests: self.name_nodes.requests() - before,
             asked,
-            remembered: files.saturating_sub(asked),
+            remembered,
         };
         Ok(Scan {
             paths: read,

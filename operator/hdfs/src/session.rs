@@ -30,6 +30,8 @@ pub(crate) struct Session<'a> {
     pub(crate) files: AtomicU64,
     /// Files whose locations were asked for.
     pub(crate) asked: AtomicU64,
+    /// Files whose locations were remembered.
+    pub(crate) remembered: AtomicU64,
 }
 
 /// What a path adds up to.
@@ -124,6 +126,7 @@ impl Session<'_> {
                 let nowhere = cache.holders().number(BTreeSet::new());
                 tally.erasure_coded(&status, nowhere);
             } else if let Some(places) = cache.find(&path, version(&status)) {
+                self.remembered.fetch_add(1, Relaxed);
                 tally.add(status.length, &places);
             } else {
                 unknown.push((path, status));

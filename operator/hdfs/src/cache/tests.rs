@@ -20,11 +20,11 @@ fn path(path: &str) -> HdfsPath {
 fn with(files: &[(&str, &[&str], bool)], counting: &[&str]) -> Cache {
     let mut cache = Cache::new(Duration::from_secs(3600));
     cache.begin(Some(nodes(counting)));
-    for (file, holders, short) in files {
+    for (file, holders, unsettled) in files {
         let set = cache.holders().number(nodes(holders));
         let places = Places {
             blocks: 1,
-            short: *short,
+            unsettled: u8::from(*unsettled),
             bytes: Bytes::All(set),
         };
         cache.keep(&path(file), VERSION, places);
@@ -81,6 +81,31 @@ async fn a_data_node_that_comes_back_concerns_files_that_are_short_of_copies() {
     assert!(!known(&mut cache, "/short"));
     assert!(!known(&mut cache, "/none"));
     assert!(known(&mut cache, "/all"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_whose_copies_are_not_settled_is_asked_about_soon_and_then_less_often() {
+    let mut cache = with(&[("/f", &["a"], true)], &["a", "b"]);
+    let mut asked = Vec::new();
+    for second in 0..24 * 3600_u32 {
+        if !known(&mut cache, "/f") {
+            let places = Places {
+                unsettled: 1,
+                ..Places::default()
+            };
+            cache.keep(&path("/f"), VERSION, places);
+            asked.push(second);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!((15..=30).contains(&asked[0]), "{asked:?}");
+    assert!((45..=90).contains(&asked[1]), "{asked:?}");
+    // At most every half hour in the end.
+    assert!(asked.len() < 7 + 48, "{asked:?}");
+    assert!(
+        asked.windows(2).all(|pair| pair[1] - pair[0] <= 3600),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

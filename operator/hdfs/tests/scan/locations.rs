@@ -148,9 +148,14 @@ async fn blocks_without_a_copy_are_missing() {
 
 #[tokio::test]
 async fn of_a_file_being_written_the_known_bytes_count() {
-    for located in ["", include_str!("../answers/open-located-blocks.json")] {
+    // The listing may be behind.
+    for (length, located) in [
+        (0, ""),
+        (0, include_str!("../answers/open-located-blocks.json")),
+        (200_000, include_str!("../answers/open-located-blocks.json")),
+    ] {
         let answers = recorded(
-            0,
+            length,
             include_str!("../answers/jmx.json"),
             include_str!("../answers/open-blocks.json"),
             located,
@@ -174,15 +179,19 @@ async fn of_a_file_being_written_the_known_bytes_count() {
 }
 
 #[tokio::test]
-async fn a_file_of_whole_blocks_is_asked_whether_it_is_being_written() {
+async fn files_that_may_be_written_are_asked_about_in_the_way_that_tells_it() {
     let mut namespace = Namespace::with(2);
     namespace.put("/d/closed", &[(MIB, &[1]), (MIB, &[2])]);
     namespace.put("/d/open", &[(MIB, &[1]), (5, &[2])]).open = true;
     namespace.put("/d/begun", &[(7, &[2])]).open = true;
+    namespace.put("/d/plain", &[(9, &[2])]);
     let (server, _) = namespace.serve().await;
     let scan = scan(&server, "/d").await;
     let path = &scan.paths[0];
-    assert_eq!((path.bytes, path.under_construction), (3 * MIB + 12, 2));
+    assert_eq!((path.bytes, path.under_construction), (3 * MIB + 21, 2));
+    let operations = server.operations();
+    assert_eq!(operations["GET_BLOCK_LOCATIONS"], 3);
+    assert_eq!(operations["GETFILEBLOCKLOCATIONS"], 1);
 }
 
 #[tokio::test]

@@ -323,18 +323,16 @@ impl DataNode {
 }
 
 impl File {
-    /// As a listing tells it: complete blocks.
+    /// As a listing tells it, with what is known of the last block.
     fn length(&self) -> u64 {
-        let complete = self.blocks.len() - usize::from(self.open && !self.blocks.is_empty());
-        self.blocks[..complete]
-            .iter()
-            .map(|(length, _)| length)
-            .sum()
+        self.blocks.iter().map(|(length, _)| length).sum()
     }
 
     fn status(&self, name: &str) -> Value {
+        // Closing a file sets the time of its modification.
+        let created = self.modified - if self.open { 0 } else { 500 };
         let mut status = json!({
-            "accessTime": self.modified, "blockSize": MIB, "childrenNum": 0, "fileId": 16396,
+            "accessTime": created, "blockSize": MIB, "childrenNum": 0, "fileId": 16396,
             "group": "supergroup", "length": self.length(), "modificationTime": self.modified,
             "owner": "root", "pathSuffix": name, "permission": "644", "replication": self.replication,
             "storagePolicy": 0, "type": "FILE",
