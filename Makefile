@@ -97,10 +97,14 @@ test-lab: toolchain ## Show the lab's own promises; leaves it down
 ##@ Build
 
 .PHONY: binaries
-binaries: toolchain ## Build the static programs of the images
+binaries: toolchain ## Build the static programs of the images, and the plugin of kubectl
 	cargo build --release --locked --target $(TARGET) \
 		--package outrigger-operator --package outrigger-sidecar \
-		--package outrigger-example-checkout --package outrigger-example-risk
+		--package outrigger-example-checkout --package outrigger-example-risk --package outrigger-cli
+
+.PHONY: cli
+cli: toolchain ## Build the plugin of kubectl: target/$(TARGET)/release/kubectl-outrigger
+	cargo build --release --locked --target $(TARGET) --package outrigger-cli
 
 .PHONY: images
 images: binaries ## Build the images with buildah or docker

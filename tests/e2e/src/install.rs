@@ -49,11 +49,11 @@ pub async fn install(site: &Site, operator: &Image) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Uninstalls the operator, not the kinds.
+/// Uninstalls the operator, not the kinds, and gives what Helm said.
 ///
 /// # Errors
 /// In Helm's words.
-pub async fn uninstall(site: &Site) -> anyhow::Result<()> {
+pub async fn uninstall(site: &Site) -> anyhow::Result<String> {
     helm(site, ["uninstall", RELEASE, "--wait"].map(str::to_owned)).await
 }
 
@@ -91,16 +91,17 @@ async fn upgrade(
     for value in values {
         arguments.extend(["--set-string".to_owned(), value.clone()]);
     }
-    helm(site, arguments)
-        .await
+    let installed = helm(site, arguments).await;
+    installed
+        .map(drop)
         .with_context(|| format!("cannot install {release}"))
 }
 
-async fn helm(site: &Site, arguments: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+async fn helm(site: &Site, arguments: impl IntoIterator<Item = String>) -> anyhow::Result<String> {
     let kubeconfig = site.lab.kubeconfig().display().to_string();
     let fixed = ["--kubeconfig", &kubeconfig, "--namespace", NAMESPACE].map(str::to_owned);
     let arguments = arguments.into_iter().chain(fixed);
-    command::run(site.tool("helm"), arguments).await.map(drop)
+    command::run(site.tool("helm"), arguments).await
 }
 
 /// Forgets revisions whose Helm was ended in the middle: Helm takes them for another one at work.
