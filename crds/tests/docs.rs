@@ -233,10 +233,14 @@ fn every_figure_and_every_event_is_listed() {
     };
     let mut told = literals("operator/controllers/src/sidecar/story.rs", is_event);
     assert!(told.len() > 8, "{told:?}");
+    told.extend(literals("operator/controllers/src/placement/story.rs", is_event));
+    assert!(told.contains(&"PodPlaced".to_owned()), "{told:?}");
     for path in [
         "operator/runtime/src/metrics.rs",
         "operator/webhook/src/metrics.rs",
         "operator/controllers/src/metrics.rs",
+        "operator/controllers/src/dataset/metrics.rs",
+        "operator/controllers/src/placement/metrics.rs",
         "operator/controllers/src/sidecar/metrics.rs",
         "sidecars/idempotency/src/metrics.rs",
     ] {

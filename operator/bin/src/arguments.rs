@@ -1,4 +1,5 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use outrigger_hdfs::Network;
 use outrigger_injection::Settings;
 use outrigger_runtime::LogFormat;
 use outrigger_webhook::{ConfigurationSettings, FailurePolicy};
@@ -38,6 +39,10 @@ pub(crate) struct RunArguments {
     /// Group ID that slots run as.
     #[arg(long, default_value_t = Settings::default().slot_group, value_parser = id())]
     pub(crate) slot_group: i64,
+    /// An address, or a network such as 10.0.0.0/8, that a Dataset may lead to though it is loopback,
+    /// link-local, or the API server's. May be repeated.
+    #[arg(long = "hdfs-allowed-address", value_name = "ADDRESS")]
+    pub(crate) hdfs_allowed_addresses: Vec<Network>,
     /// How log lines look: json or text. RUST_LOG says which are written.
     #[arg(long, default_value_t = LogFormat::Json)]
     pub(crate) log_format: LogFormat,
@@ -148,6 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn addresses_for_hdfs_may_be_several() {
+        let some = ["10.1.0.0/16", "fd00::1"];
+        let flags = some.map(|address| format!("--hdfs-allowed-address={address}"));
+        let arguments = run(&flags.each_ref().map(String::as_str)).unwrap();
+        let found: Vec<String> = arguments
+            .hdfs_allowed_addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found, ["10.1.0.0/16", "fd00::1/128"]);
+        assert!(run(&[]).unwrap().hdfs_allowed_addresses.is_empty());
+    }
+
+    #[test]
     fn slots_never_run_as_the_superuser() {
         let error = run(&["--slot-user=0"]).unwrap_err().to_string();
         assert!(error.contains("0 is not in 1..=4294967294"), "{error}");
@@ -159,5 +178,11 @@ mod tests {
         assert!(error.contains("[possible values: fail, ignore]"), "{error}");
         let error = run(&["--log-format=xml"]).unwrap_err().to_string();
         assert!(error.contains("allowed are json and text"), "{error}");
+        let error = run(&["--hdfs-allowed-address=namenode"]);
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("no address and no network such as 10.0.0.0/8"),
+            "{error}"
+        );
     }
 }

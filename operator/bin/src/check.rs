@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::PostParams;
 use kube::{Api, Client, Resource};
-use outrigger_api::{GROUP, IntegratedApp, IntegrationSidecar};
+use outrigger_api::{Dataset, GROUP, IntegratedApp, IntegrationSidecar};
 use outrigger_runtime::{ClientMetrics, MINIMUM_VERSION, connect, require_version};
 
 use crate::arguments::{CheckArguments, Place};
@@ -81,7 +81,11 @@ async fn findings(client: &Client, place: &Place) -> Vec<Finding> {
 async fn kinds(client: &Client) -> Vec<Finding> {
     let version = IntegratedApp::api_version(&());
     let served = client.list_api_group_resources(&version).await;
-    let names = [IntegratedApp::plural(&()), IntegrationSidecar::plural(&())];
+    let names = [
+        IntegratedApp::plural(&()),
+        IntegrationSidecar::plural(&()),
+        Dataset::plural(&()),
+    ];
     let finding = |name: &str| {
         let what = format!("{name}.{GROUP} is served in version {version}");
         let advice = "install the kinds: helm install outrigger-crds charts/outrigger-crds, or kubectl apply --server-side -k config/default";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use outrigger_controllers::Setup;
+use outrigger_controllers::{HdfsAccess, Setup};
 use outrigger_lookup::Lookup;
 use outrigger_runtime::{EssentialTasks, TaskError};
 use outrigger_webhook::{Certificates, keep_certificate, keep_configuration};
@@ -24,6 +24,7 @@ pub(crate) struct Leader {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) lookup: Arc<Lookup>,
     pub(crate) metrics: outrigger_controllers::Metrics,
+    pub(crate) hdfs: HdfsAccess,
     pub(crate) arguments: RunArguments,
 }
 
@@ -37,6 +38,7 @@ impl Leader {
             lookup: Arc::clone(&self.lookup),
             settings: self.arguments.slots(),
             covered,
+            hdfs: self.hdfs.clone(),
             instance: self.arguments.pod_name.clone(),
             metrics: self.metrics.clone(),
         };

@@ -29,6 +29,7 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
     use outrigger_webhook::{CERTIFICATE_SECRET, CONFIGURATION_NAME};
 
     const READ: &[&str] = &["get", "list", "watch"];
+    const FOLLOW: &[&str] = &["list", "watch"];
     const KEEP: &[&str] = &["list", "watch", "create", "patch", "delete"];
     let cluster = |group, resource, verbs| Permission {
         scope: Scope::Cluster,
@@ -56,15 +57,24 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
     vec![
         cluster("outrigger.dev", "integratedapps", READ),
         cluster("outrigger.dev", "integrationsidecars", READ),
+        cluster("outrigger.dev", "datasets", READ),
         cluster("outrigger.dev", "integratedapps/status", &["patch"]),
         cluster("outrigger.dev", "integrationsidecars/status", &["patch"]),
+        cluster("outrigger.dev", "datasets/status", &["patch"]),
         cluster("", "pods", KEEP),
         cluster("", "configmaps", KEEP),
         cluster("", "configmaps", &["get"]),
         cluster("apps", "controllerrevisions", KEEP),
         cluster("apps", "replicasets", &["get"]),
+        cluster("apps", "deployments", &["get"]),
+        cluster("apps", "statefulsets", &["get"]),
         cluster("batch", "jobs", &["get"]),
         cluster("policy", "poddisruptionbudgets", &["list"]),
+        cluster("", "nodes", FOLLOW),
+        cluster("", "persistentvolumes", FOLLOW),
+        cluster("", "persistentvolumeclaims", FOLLOW),
+        cluster("storage.k8s.io", "volumeattachments", FOLLOW),
+        cluster("storage.k8s.io", "storageclasses", FOLLOW),
         cluster("", "limitranges", &["list"]),
         cluster("", "resourcequotas", &["list"]),
         cluster("events.k8s.io", "events", &["create", "patch"]),

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use outrigger_controllers::HdfsAccess;
 use outrigger_lookup::{Lookup, Reflectors};
 use outrigger_runtime::{
     Backoff, ClientMetrics, ConnectError, ElectionMetrics, Elector, EssentialTasks, Readiness,
-    ReadyHandle, TaskError, TelemetryError, Timing, VersionError, connect, init_telemetry, listen,
-    on_signal, registry, require_version, serve_admin,
+    ReadyHandle, TaskError, TelemetryError, Timing, VersionError, api_server_hosts, connect,
+    init_telemetry, listen, on_signal, registry, require_version, serve_admin,
 };
 use outrigger_webhook::{Certificates, Injector, ServeOptions, serve};
 use tokio::net::TcpListener;
@@ -54,12 +55,17 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), RunError> {
 
     let readiness = Readiness::default();
     let server_known = readiness.condition("API server answered");
-    let stores_synced = readiness.condition("IntegratedApps and IntegrationSidecars read");
+    let stores_synced =
+        readiness.condition("IntegratedApps, IntegrationSidecars and Datasets read");
     let certificate_loaded = readiness.condition("serving certificate loaded");
 
     let webhook_listener = bind(arguments.webhook_port).await?;
     let admin_listener = bind(arguments.http_port).await?;
     let client = connect(client_metrics).await?;
+    let hdfs = HdfsAccess {
+        api_server: api_server_hosts().await?.into_iter().collect(),
+        allowed: arguments.hdfs_allowed_addresses.clone(),
+    };
     let mut tasks = EssentialTasks::new();
     // What the webhook needs goes on until it has answered its last request.
     let served = CancellationToken::new();
@@ -106,6 +112,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), RunError> {
         certificates,
         lookup,
         metrics: controller_metrics,
+        hdfs,
         arguments,
     };
     let election_stop = stop.clone();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, Node, NodeSpec, NodeStatus, PersistentVolume,
+    Container, ContainerStatus, Node, NodeCondition, NodeSpec, NodeStatus, PersistentVolume,
     PersistentVolumeClaim, Pod, PodSpec, PodStatus,
 };
-use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     pub(crate) volumes: Mirror<PersistentVolume>,
     pub(crate) claims: Mirror<PersistentVolumeClaim>,
     pub(crate) attachments: Mirror<VolumeAttachment>,
+    pub(crate) classes: Mirror<StorageClass>,
     /// The pods that have not ended, of all namespaces.
     pub(crate) pods: Mirror<Pod>,
 }
@@ -47,6 +48,7 @@ pub(crate) struct ClusterFeeds {
     volumes: Feed<PersistentVolume>,
     claims: Feed<PersistentVolumeClaim>,
     attachments: Feed<VolumeAttachment>,
+    classes: Feed<StorageClass>,
     pods: Feed<Pod>,
 }
 
@@ -57,12 +59,14 @@ impl Cluster {
         let (volumes, volumes_feed) = Mirror::new();
         let (claims, claims_feed) = Mirror::new();
         let (attachments, attachments_feed) = Mirror::new();
+        let (classes, classes_feed) = Mirror::new();
         let (pods, pods_feed) = Mirror::new();
         let cluster = Cluster {
             nodes,
             volumes,
             claims,
             attachments,
+            classes,
             pods,
         };
         let feeds = ClusterFeeds {
@@ -70,6 +74,7 @@ impl Cluster {
             volumes: volumes_feed,
             claims: claims_feed,
             attachments: attachments_feed,
+            classes: classes_feed,
             pods: pods_feed,
         };
         (cluster, feeds)
@@ -82,6 +87,7 @@ impl Cluster {
             && self.volumes.synced().await
             && self.claims.synced().await
             && self.attachments.synced().await
+            && self.classes.synced().await
             && self.pods.synced().await
     }
 }
@@ -99,12 +105,15 @@ impl ClusterFeeds {
         let claims = watcher::watcher(Api::<PersistentVolumeClaim>::all(client.clone()), all())
             .modify(|claim| claim.managed_fields_mut().clear());
         let attachments = watcher::watcher(Api::all(client.clone()), all()).modify(trim_attachment);
+        let classes = watcher::watcher(Api::<StorageClass>::all(client.clone()), all())
+            .modify(|class| class.managed_fields_mut().clear());
         let pods = watcher::watcher(Api::all(client), living).modify(trim_pod);
         tokio::join!(
             self.nodes.run(nodes, stop.clone()),
             self.volumes.run(volumes, stop.clone()),
             self.claims.run(claims, stop.clone()),
             self.attachments.run(attachments, stop.clone()),
+            self.classes.run(classes, stop.clone()),
             self.pods.run(pods, stop),
         );
     }
@@ -256,4 +265,13 @@ fn resized(pod: &Pod, statuses: Option<Vec<ContainerStatus>>) -> Option<Vec<Cont
         ..ContainerStatus::default()
     });
     Some(statuses.collect())
+}
+
+/// Whether a node is ready.
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let status = node.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready =
+        |condition: &NodeCondition| condition.type_ == "Ready" && condition.status == "True";
+    conditions.into_iter().flatten().any(ready)
 }

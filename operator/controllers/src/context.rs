@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
 use crate::cluster::{Cluster, ClusterFeeds};
-use crate::dataset::Locations;
+use crate::dataset::{HdfsAccess, Locations};
 use crate::events::Events;
+use crate::placement::Standings;
 
 /// Label of everything that the operator creates, with the value [`MANAGER`].
 pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -33,6 +34,8 @@ pub struct Setup {
     pub settings: Settings,
     /// The namespaces whose new pods the API server sends to the webhook.
     pub covered: watch::Receiver<BTreeSet<String>>,
+    /// Which addresses Datasets may lead to.
+    pub hdfs: HdfsAccess,
     /// Name of this replica, for events.
     pub instance: String,
     /// What the controllers count.
@@ -57,6 +60,8 @@ pub(crate) struct Context {
     pub(crate) cluster: Cluster,
     /// Where the bytes of Datasets are.
     pub(crate) locations: Locations,
+    /// How it stands with the pods of applications with data.
+    pub(crate) standings: Standings,
 }
 
 /// Keeps the mirrors of a [`Context`] current.
@@ -74,6 +79,7 @@ impl Context {
             lookup,
             settings,
             covered,
+            hdfs: _,
             instance,
             metrics,
         } = setup;
@@ -92,6 +98,7 @@ impl Context {
             config_maps,
             cluster,
             locations: Locations::default(),
+            standings: Standings::default(),
         };
         let feeds = Feeds {
             pods: pods_feed,

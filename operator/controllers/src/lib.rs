@@ -9,6 +9,8 @@ mod context;
 mod dataset;
 mod events;
 mod metrics;
+mod placement;
+mod seen;
 mod sidecar;
 mod status;
 
@@ -17,11 +19,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use context::Setup;
+pub use dataset::HdfsAccess;
 pub use metrics::Metrics;
 
-/// Runs both controllers until `stop`; only the replica that leads does so. The reflectors of
+/// Runs all controllers until `stop`; only the replica that leads does so. The reflectors of
 /// [`Setup::lookup`] have to run beside it.
 pub async fn run(setup: Setup, stop: CancellationToken) {
+    let access = setup.hdfs.clone();
     let (context, feeds) = context::Context::new(setup);
     tokio::join!(
         feeds.run(
@@ -30,6 +34,8 @@ pub async fn run(setup: Setup, stop: CancellationToken) {
             stop.clone()
         ),
         application::run(context.clone(), stop.clone()),
+        dataset::run(context.clone(), access, stop.clone()),
+        placement::run(context.clone(), stop.clone()),
         sidecar::run(context, stop),
     );
 }

@@ -6,13 +6,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::dataset::ScanMetrics;
+use crate::placement::PlacementMetrics;
 use crate::sidecar::SwapMetrics;
 
 /// One of the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Controller {
     Application,
+    Dataset,
     Sidecar,
+    Placement,
 }
 
 /// How a reconciliation ended.
@@ -38,7 +42,9 @@ struct Of {
 pub struct Metrics {
     reconciliations: Family<Reconciliation, Counter>,
     duration: Family<Of, Histogram>,
+    pub(crate) scans: ScanMetrics,
     pub(crate) swaps: SwapMetrics,
+    pub(crate) placements: PlacementMetrics,
 }
 
 impl Metrics {
@@ -49,7 +55,9 @@ impl Metrics {
             duration: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.001, 4.0, 8))
             }),
+            scans: ScanMetrics::register(registry),
             swaps: SwapMetrics::register(registry),
+            placements: PlacementMetrics::register(registry),
         };
         registry.register(
             "outrigger_reconciliations",

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -45,4 +46,13 @@ pub async fn connect(metrics: ClientMetrics) -> Result<Client, ConnectError> {
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&deadline)
         .build())
+}
+
+/// Names and addresses of the API server: the one that [`connect`] connects to and, in a pod, the
+/// one of its Service.
+pub async fn api_server_hosts() -> Result<BTreeSet<String>, ConnectError> {
+    let config = Config::infer().await?;
+    let url = config.cluster_url.host().map(str::to_owned);
+    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    Ok(url.into_iter().chain(service).collect())
 }

@@ -16,7 +16,7 @@ mod version;
 
 pub use admin::{listen, serve_admin};
 pub use backoff::{Backoff, Backoffs};
-pub use client::{ConnectError, connect};
+pub use client::{ConnectError, api_server_hosts, connect};
 pub use deadline::{Deadline, Late};
 pub use election::{ElectionError, Elector, LEASE_NAME, Timing};
 pub use metrics::{ClientMetrics, ElectionMetrics, encode, registry};

@@ -52,22 +52,16 @@ impl Locations {
         futures::StreamExt::chain(stream::iter(known), receiver)
     }
 
-    /// A Dataset is about to be looked at. What is known of it stands.
+    /// A Dataset is being looked at for the first time, or its source is another one than before.
     pub(super) fn scanning(&self, key: &DatasetKey, uid: &str, now: Timestamp) {
         self.change(key, |known| match known {
-            Some(known) if known.uid == uid => None,
+            Some(known) if known.uid == uid && is_pending(&known.state) => None,
             _ => Some(Known {
                 uid: uid.to_owned(),
                 state: DataState::NotScannedYet { since: now },
                 fingerprint: None,
             }),
         });
-    }
-
-    /// What was known of a Dataset is about something else now: its source is another one.
-    pub(super) fn starting_afresh(&self, key: &DatasetKey, uid: &str, now: Timestamp) {
-        self.forget(key);
-        self.scanning(key, uid, now);
     }
 
     /// It was found out where the bytes of a Dataset are.
@@ -140,6 +134,10 @@ impl Locations {
             .lock()
             .retain(|listener| listener.unbounded_send(key.clone()).is_ok());
     }
+}
+
+fn is_pending(state: &DataState) -> bool {
+    matches!(state, DataState::NotScannedYet { .. })
 }
 
 /// Whether two states mean the same to whoever places pods by them.
@@ -226,17 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_begins_takes_nothing_away() {
+    fn the_first_look_has_begun_when_it_began_first() {
         let locations = Locations::default();
-        locations.located(&key(), "u", &on("a"), AT);
+        let since = || match locations.get(&key()).unwrap().state {
+            DataState::NotScannedYet { since } => Some(since),
+            _ => None,
+        };
+        locations.scanning(&key(), "u", AT);
         locations.scanning(&key(), "u", LATER);
-        let known = locations.get(&key()).unwrap();
-        assert!(matches!(known.state, DataState::Located { as_of, .. } if as_of == AT));
+        assert_eq!(since(), Some(AT));
         locations.scanning(&key(), "another", LATER);
-        let known = locations.get(&key()).unwrap();
-        assert!(matches!(
-            known.state,
-            DataState::NotScannedYet { since } if since == LATER
-        ));
+        assert_eq!(since(), Some(LATER));
+        locations.located(&key(), "another", &on("a"), AT);
+        assert_eq!(since(), None);
+        locations.scanning(&key(), "another", LATER);
+        assert_eq!(since(), Some(LATER));
     }
 }

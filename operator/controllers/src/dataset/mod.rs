@@ -1,6 +1,55 @@
 //! The Dataset controller: it finds out which nodes hold the bytes, and says so.
+//!
+//! It writes nothing but the status, and has no finalizers. What it found is kept in [`Locations`],
+//! for whoever places pods by it.
 
+mod access;
+mod claims;
+mod finding;
 mod fingerprint;
+mod hdfs;
 mod locations;
+mod metrics;
+mod read;
+mod reconcile;
+mod report;
+mod scans;
+mod triggers;
+mod validate;
+mod watched;
 
-pub(crate) use locations::{DatasetKey, Known, Locations};
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt};
+use kube::runtime::controller::{self, Config};
+use tokio_util::sync::CancellationToken;
+
+pub use access::HdfsAccess;
+pub(crate) use locations::{DatasetKey, Locations};
+pub(crate) use metrics::ScanMetrics;
+use watched::Watched;
+
+use crate::context::Context;
+
+/// Runs the controller until `stop`.
+pub(crate) async fn run(context: Arc<Context>, access: HdfsAccess, stop: CancellationToken) {
+    // Half of the nodes are not a reason to call the data of the other half lost.
+    let synced = async { context.synced().await && context.cluster.synced().await };
+    if stop.run_until_cancelled(synced).await != Some(true) {
+        return;
+    }
+    let datasets = context.lookup.datasets().store().clone();
+    let watched = Watched::new(context, access, stop.clone());
+    let requests = triggers::requests(&watched).take_until(stop.cancelled_owned());
+    // Not limited here: Datasets that wait for their scan would keep the others waiting.
+    let reconciliations = controller::applier(
+        |dataset, watched| reconcile::reconcile(dataset, watched).boxed(),
+        reconcile::after_failure,
+        watched,
+        datasets,
+        requests,
+        Config::default(),
+    );
+    // Each reconciliation has told its failure; one of an object that is gone is none.
+    reconciliations.for_each(|_| std::future::ready(())).await;
+}

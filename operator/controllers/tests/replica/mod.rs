@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use outrigger_api_server::ApiServer;
-use outrigger_controllers::{Metrics, Setup, run};
+use outrigger_controllers::{HdfsAccess, Metrics, Setup, run};
 use outrigger_injection::Settings;
 use outrigger_lookup::Lookup;
 use prometheus_client::registry::Registry;
@@ -21,6 +21,7 @@ pub(crate) fn lead(api: &ApiServer, stop: &CancellationToken) -> watch::Sender<B
         lookup,
         settings: Settings::default(),
         covered,
+        hdfs: HdfsAccess::default(),
         instance: "outrigger-0".into(),
         metrics: Metrics::register(&mut Registry::default()),
     };

@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use kube::core::SelectorExt;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use outrigger_lookup::LookupError;
+use outrigger_placement::{Claim, Node};
+use outrigger_resources::quantity;
+
+use super::claims::FoundClaim;
+use super::scans::Failure;
+use super::validate::{WantedClaims, WantedHdfs, WantedNames};
+use crate::cluster::Cluster;
+use crate::context::Context;
+
+/// Key of a ConfigMap with certificate authorities.
+const AUTHORITIES: &str = "ca.crt";
+
+/// The claims that are wanted, in the order of their names, and all nodes.
+pub(super) fn claims(
+    cluster: &Cluster,
+    namespace: &str,
+    wanted: &WantedClaims,
+) -> (Vec<FoundClaim>, Vec<Node>) {
+    let nodes: Vec<Node> = cluster
+        .nodes
+        .store()
+        .state()
+        .iter()
+        .map(|node| Node::new(node, []))
+        .collect();
+    let attachments = cluster.attachments.store().state();
+    let found = |name: &str| {
+        let claim = cluster.claims.get(namespace, name);
+        found(cluster, name, claim.as_deref(), &attachments, &nodes)
+    };
+    let claims = match wanted {
+        WantedClaims::Names(names) => names.iter().map(|name| found(name)).collect(),
+        WantedClaims::Labels(selector) => {
+            let mut claims = cluster.claims.in_namespace(namespace);
+            claims.retain(|claim| selector.matches(claim.labels()));
+            claims.sort_by_key(|claim| claim.name_any());
+            claims
+                .iter()
+                .map(|claim| found(&claim.name_any()))
+                .collect()
+        }
+    };
+    (claims, nodes)
+}
+
+fn found(
+    cluster: &Cluster,
+    name: &str,
+    claim: Option<&PersistentVolumeClaim>,
+    attachments: &[Arc<VolumeAttachment>],
+    nodes: &[Node],
+) -> FoundClaim {
+    let spec = claim.and_then(|claim| claim.spec.as_ref());
+    let volume = spec.and_then(|spec| spec.volume_name.as_deref());
+    let volume = volume.and_then(|name| {
+        let key = ObjectRef::<PersistentVolume>::new(name);
+        cluster.volumes.store().get(&key)
+    });
+    let requests = spec
+        .and_then(|spec| spec.resources.as_ref())
+        .and_then(|resources| resources.requests.as_ref());
+    let requested = requests
+        .and_then(|requests| quantity::nanos(requests.get("storage")?))
+        .map_or(0, |nanos| nanos / 1_000_000_000);
+    let attachments = attachments.iter().map(AsRef::as_ref);
+    FoundClaim {
+        // Whether an unbound claim waits for its pod makes no difference to where it is: nowhere.
+        claim: Claim::new(name, claim, volume.as_deref(), None, attachments, nodes),
+        requested: u64::try_from(requested).unwrap_or_default(),
+    }
+}
+
+/// The pods in which DataNodes may run, if that is how their nodes are found.
+pub(super) fn pods(cluster: &Cluster, wanted: &WantedHdfs) -> Vec<Arc<Pod>> {
+    match wanted.node_names {
+        WantedNames::Pod => cluster.pods.store().state(),
+        WantedNames::Hostname | WantedNames::Label(_) => Vec::new(),
+    }
+}
+
+/// The certificate authorities to trust, in PEM, if the spec names any.
+pub(super) async fn authorities(
+    context: &Context,
+    namespace: &str,
+    wanted: &WantedHdfs,
+) -> Result<Result<Option<Vec<u8>>, Failure>, LookupError> {
+    let Some(name) = &wanted.authorities else {
+        return Ok(Ok(None));
+    };
+    let api = Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
+    let found = api.get_opt(name).await.map_err(|error| LookupError {
+        what: format!("ConfigMap {namespace}/{name}"),
+        error,
+    })?;
+    let failure = |why| Failure::Authorities {
+        namespace: namespace.to_owned(),
+        name: name.clone(),
+        why,
+    };
+    let Some(found) = found else {
+        return Ok(Err(failure("does not exist")));
+    };
+    let text = found.data.and_then(|mut data| data.remove(AUTHORITIES));
+    let text = text.map(String::into_bytes);
+    let binary = found.binary_data;
+    let binary = binary.and_then(|mut data| data.remove(AUTHORITIES));
+    let text = text.or_else(|| binary.map(|bytes| bytes.0));
+    Ok(match text {
+        Some(text) => Ok(Some(text)),
+        None => Err(failure("has no key ca.crt")),
+    })
+}
