@@ -17,7 +17,7 @@ use crate::lab::Settings;
 use crate::layout::{Layout, write_file};
 use crate::namespace::{self, Namespaces};
 use crate::process::boot_id;
-use crate::{control_plane, node_files, wait};
+use crate::{control_plane, hdfs, node_files, wait};
 
 /// How many nodes there are: two in each zone.
 const COUNT: u8 = 4;
@@ -364,12 +364,14 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// Turns it on again and waits until its kubelet and kube-proxy run and the Node is Ready.
+    /// Turns it on again and waits until its kubelet and kube-proxy run and the Node is Ready. If
+    /// HDFS is up, its DataNode is started too, and not waited for.
     ///
     /// # Errors
     /// If one of its daemons ends, or the Node is not Ready in 120 s.
     pub fn start(&self) -> Result<()> {
         ensure(self.layout, self.settings, &self.spec)?;
+        hdfs::ensure_data_node(self.layout, &self.spec)?;
         await_ready(self.layout, &self.spec)
     }
 }

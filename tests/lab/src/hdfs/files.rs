@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::DATA_PORT;
+use super::{DATA_PORT, Hdfs};
 use crate::error::{Error, Result};
 use crate::node::{self, NodeSpec};
 
@@ -136,6 +136,94 @@ pub struct FsckBlock {
     /// The names of the nodes that hold a replica, sorted; of an erasure-coded file, those that
     /// hold a part of it.
     pub nodes: Vec<String>,
+}
+
+impl Hdfs {
+    /// Writes files, each block on exactly the nodes that are wanted, and waits until all replicas
+    /// are reported. What is at their paths is replaced.
+    ///
+    /// # Errors
+    /// If a file cannot be so, or a block came to lie elsewhere, because a node's DataNode is dead
+    /// or leaves.
+    pub fn put(&self, files: &[FileSpec]) -> Result<()> {
+        let files: Vec<Value> = files.iter().map(FileSpec::request).collect::<Result<_>>()?;
+        self.ask("put files", &json!({ "request": "put", "files": files }))?;
+        Ok(())
+    }
+
+    /// Writes a file and keeps it open, as one that is being written, until
+    /// [`close`](Self::close); it stays unfinished if this value is dropped before.
+    ///
+    /// # Errors
+    /// If the file cannot be so, or HDFS refuses it.
+    pub fn open_file(&self, file: &FileSpec) -> Result<()> {
+        let request = json!({ "request": "open", "file": file.request()? });
+        self.ask(&format!("write {:?}", file.path), &request)?;
+        Ok(())
+    }
+
+    /// Ends the writing of a file that this value keeps open.
+    ///
+    /// # Errors
+    /// If it keeps none of this path open, or HDFS refuses it.
+    pub fn close(&self, path: &str) -> Result<()> {
+        self.ask_of_path("close", path)
+    }
+
+    /// Writes an erasure-coded file, by a policy that four DataNodes can serve: `XOR-2-1-1024k`.
+    /// HDFS chooses the nodes.
+    ///
+    /// # Errors
+    /// If HDFS refuses it.
+    pub fn put_erasure_coded(&self, path: &str, policy: &str, content: &[u8]) -> Result<()> {
+        let content = BASE64_STANDARD.encode(content);
+        let request = json!({
+            "request": "put-erasure-coded", "path": path, "policy": policy, "content": content,
+        });
+        self.ask(&format!("write {path:?} by {policy}"), &request)?;
+        Ok(())
+    }
+
+    /// Makes a directory and those above it.
+    ///
+    /// # Errors
+    /// If HDFS refuses it.
+    pub fn make_directory(&self, path: &str) -> Result<()> {
+        self.ask_of_path("mkdirs", path)
+    }
+
+    /// Removes a file, or a directory with all in it; it is fine if there is none.
+    ///
+    /// # Errors
+    /// If HDFS refuses it.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        self.ask_of_path("delete", path)
+    }
+
+    /// Where Hadoop's `hdfs fsck PATH -files -blocks -locations -openforwrite` finds blocks: in the
+    /// order of paths and blocks.
+    ///
+    /// # Errors
+    /// If the path does not exist, or the command fails.
+    pub fn fsck(&self, path: &str) -> Result<Vec<FsckBlock>> {
+        let text = self.fsck_text(path)?;
+        if !text.contains("The filesystem under path") {
+            return Err(Error::Hdfs {
+                action: format!("run `fsck {path}`"),
+                said: text,
+            });
+        }
+        Ok(parse_fsck(&text))
+    }
+
+    /// What the command of [`fsck`](Self::fsck) prints.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn fsck_text(&self, path: &str) -> Result<String> {
+        let arguments = [path, "-files", "-blocks", "-locations", "-openforwrite"];
+        self.with_client(|client| client.tool("fsck", &arguments, true))
+    }
 }
 
 /// Reads what `hdfs fsck -files -blocks -locations` prints.

@@ -5,6 +5,7 @@
 //! `fsck`, a path of its own beside WebHDFS.
 
 mod client;
+mod control;
 mod daemons;
 mod files;
 mod hadoop;
@@ -18,12 +19,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use parking_lot::Mutex;
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -37,15 +34,13 @@ use crate::error::{Error, FileContext, Result};
 use crate::layout::{Layout, write_file};
 use crate::node::{self, NodeSpec};
 use crate::progress::Progress;
-use crate::{daemon, dns, lab, network, packages, wait};
+use crate::{dns, lab, network, packages};
 
 const RPC_PORT: u16 = 8020;
 const HTTP_PORT: u16 = 9870;
 const DATA_PORT: u16 = 9866;
 const DATA_HTTP_PORT: u16 = 9864;
 const DATA_IPC_PORT: u16 = 9867;
-/// How long a DataNode may take to be live, dead, or decommissioned.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How many NameNodes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +217,13 @@ pub(crate) fn start(layout: &Layout, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Lets a node's DataNode run, if HDFS is up; does not wait for it.
+pub(crate) fn ensure_data_node(layout: &Layout, node: &NodeSpec) -> Result<()> {
+    settings(layout).map_or(Ok(()), |settings| {
+        daemons::ensure_data_node(layout, &settings, node)
+    })
+}
+
 /// The lab's HDFS. Requests of one value are served one after another, by one process that starts
 /// with the first of them.
 #[derive(Debug)]
@@ -276,311 +278,6 @@ impl Hdfs {
         )]
     }
 
-    // === Files ===
-
-    /// Writes files, each block on exactly the nodes that are wanted, and waits until all replicas
-    /// are reported. What is at their paths is replaced.
-    ///
-    /// # Errors
-    /// If a file cannot be so, or a block came to lie elsewhere, because a node's DataNode is dead
-    /// or leaves.
-    pub fn put(&self, files: &[FileSpec]) -> Result<()> {
-        let files: Vec<Value> = files.iter().map(FileSpec::request).collect::<Result<_>>()?;
-        self.ask("put files", &json!({ "request": "put", "files": files }))?;
-        Ok(())
-    }
-
-    /// Writes a file and keeps it open, as one that is being written, until
-    /// [`close`](Self::close); it stays unfinished if this value is dropped before.
-    ///
-    /// # Errors
-    /// If the file cannot be so, or HDFS refuses it.
-    pub fn open_file(&self, file: &FileSpec) -> Result<()> {
-        let request = json!({ "request": "open", "file": file.request()? });
-        self.ask(&format!("write {:?}", file.path), &request)?;
-        Ok(())
-    }
-
-    /// Ends the writing of a file that this value keeps open.
-    ///
-    /// # Errors
-    /// If it keeps none of this path open, or HDFS refuses it.
-    pub fn close(&self, path: &str) -> Result<()> {
-        self.ask_of_path("close", path)
-    }
-
-    /// Writes an erasure-coded file, by a policy that four DataNodes can serve: `XOR-2-1-1024k`.
-    /// HDFS chooses the nodes.
-    ///
-    /// # Errors
-    /// If HDFS refuses it.
-    pub fn put_erasure_coded(&self, path: &str, policy: &str, content: &[u8]) -> Result<()> {
-        let content = BASE64_STANDARD.encode(content);
-        let request = json!({
-            "request": "put-erasure-coded", "path": path, "policy": policy, "content": content,
-        });
-        self.ask(&format!("write {path:?} by {policy}"), &request)?;
-        Ok(())
-    }
-
-    /// Makes a directory and those above it.
-    ///
-    /// # Errors
-    /// If HDFS refuses it.
-    pub fn make_directory(&self, path: &str) -> Result<()> {
-        self.ask_of_path("mkdirs", path)
-    }
-
-    /// Removes a file, or a directory with all in it; it is fine if there is none.
-    ///
-    /// # Errors
-    /// If HDFS refuses it.
-    pub fn delete(&self, path: &str) -> Result<()> {
-        self.ask_of_path("delete", path)
-    }
-
-    /// Where Hadoop's `hdfs fsck PATH -files -blocks -locations -openforwrite` finds blocks: in the
-    /// order of paths and blocks.
-    ///
-    /// # Errors
-    /// If the path does not exist, or the command fails.
-    pub fn fsck(&self, path: &str) -> Result<Vec<FsckBlock>> {
-        let text = self.fsck_text(path)?;
-        if !text.contains("The filesystem under path") {
-            return Err(Error::Hdfs {
-                action: format!("run `fsck {path}`"),
-                said: text,
-            });
-        }
-        Ok(files::parse_fsck(&text))
-    }
-
-    /// What the command of [`fsck`](Self::fsck) prints.
-    ///
-    /// # Errors
-    /// If it cannot be run.
-    pub fn fsck_text(&self, path: &str) -> Result<String> {
-        let arguments = [path, "-files", "-blocks", "-locations", "-openforwrite"];
-        self.with_client(|client| client.tool("fsck", &arguments, true))
-    }
-
-    // === DataNodes ===
-
-    /// Kills a node's DataNode at once, as a crash would. The NameNode takes it for dead 11 s later;
-    /// see [`await_dead`](Self::await_dead).
-    ///
-    /// # Errors
-    /// If there is no such node, or the process cannot be ended.
-    pub fn kill(&self, node: &str) -> Result<()> {
-        let name = find(node)?.daemon(DATA_NODE);
-        daemon::stop(&self.layout, &name, Signal::KILL, Duration::from_secs(10))
-    }
-
-    /// Lets a node's DataNode run, and waits until it is live and has reported its blocks.
-    ///
-    /// # Errors
-    /// If there is no such node, it is turned off, or the DataNode does not become live.
-    pub fn restart(&self, node: &str) -> Result<()> {
-        let spec = find(node)?;
-        daemons::ensure_data_node(&self.layout, &self.settings, &spec)?;
-        daemons::await_data_node(&self.layout, self.settings.shape, &spec)?;
-        self.await_life(node, Life::Live)
-    }
-
-    /// Waits until the NameNode takes a node's DataNode for live.
-    ///
-    /// # Errors
-    /// If there is no such node, or it does not become so in 90 s.
-    pub fn await_live(&self, node: &str) -> Result<()> {
-        self.await_life(&find(node)?.name, Life::Live)
-    }
-
-    /// Waits until the NameNode takes a node's DataNode for dead. Its blocks leave the answers some
-    /// seconds later.
-    ///
-    /// # Errors
-    /// If there is no such node, or it does not become so in 90 s.
-    pub fn await_dead(&self, node: &str) -> Result<()> {
-        self.await_life(&find(node)?.name, Life::Dead)
-    }
-
-    /// Decommissions a node's DataNode, and waits until its blocks are elsewhere too. It needs as
-    /// many other live DataNodes as a block has replicas.
-    ///
-    /// # Errors
-    /// If there is no such node, or blocks cannot be moved in 90 s.
-    pub fn decommission(&self, node: &str) -> Result<()> {
-        self.exclude(&find(node)?, true)?;
-        self.await_admin_state(node, "Decommissioned")
-    }
-
-    /// Takes a node's DataNode back into service.
-    ///
-    /// # Errors
-    /// If there is no such node, or the NameNode does not say so in 90 s.
-    pub fn recommission(&self, node: &str) -> Result<()> {
-        self.exclude(&find(node)?, false)?;
-        self.await_admin_state(node, "In Service")
-    }
-
-    fn exclude(&self, node: &NodeSpec, excluded: bool) -> Result<()> {
-        let file = site::exclude_file(&self.layout);
-        let address = node.address().to_string();
-        let text = fs::read_to_string(&file).at("read", &file)?;
-        let mut lines: Vec<_> = text.lines().filter(|line| *line != address).collect();
-        if excluded {
-            lines.push(&address);
-        }
-        write_file(&file, lines.join("\n") + "\n")?;
-        self.admin(&["-refreshNodes"])
-    }
-
-    // === NameNodes ===
-
-    /// Lets the NameNodes enter or leave safe mode, and waits until they have.
-    ///
-    /// # Errors
-    /// If HDFS refuses it.
-    pub fn set_safe_mode(&self, on: bool) -> Result<()> {
-        self.admin(&["-safemode", if on { "enter" } else { "leave" }])?;
-        self.await_safe_mode(on)
-    }
-
-    /// The NameNode that is active, if one is.
-    pub fn active(&self) -> Option<NameNode> {
-        let is_active =
-            |it: &NameNode| jmx::name_node_state(*it).is_ok_and(|state| state == "active");
-        self.name_nodes().iter().copied().find(is_active)
-    }
-
-    /// Makes the other one of a pair the active one, and returns it.
-    ///
-    /// # Errors
-    /// If there is no pair, or the other one cannot become active.
-    pub fn fail_over(&self) -> Result<NameNode> {
-        self.require_pair("fail over")?;
-        let silent = |it: &NameNode| jmx::name_node_state(*it).is_err();
-        let silent = self.name_nodes().iter().copied().find(silent);
-        let from = self.active().or(silent).unwrap_or(NameNode::Second);
-        let to = from.other();
-        self.with_client(|client| {
-            client.tool("haadmin", &["-failover", from.name(), to.name()], false)
-        })?;
-        wait::until("the failover", PATIENCE, || {
-            let active = self.active();
-            Ok((active == Some(to))
-                .then_some(())
-                .ok_or_else(|| format!("{active:?} is active")))
-        })?;
-        Ok(to)
-    }
-
-    /// Kills a NameNode at once, as a crash would; `lab component NAME start` lets it run again.
-    ///
-    /// # Errors
-    /// If there is none of that name, or the process cannot be ended.
-    pub fn kill_name_node(&self, which: NameNode) -> Result<()> {
-        daemon::stop(
-            &self.layout,
-            which.name(),
-            Signal::KILL,
-            Duration::from_secs(10),
-        )
-    }
-
-    /// Lets a NameNode run, and waits until it answers. One of a pair is standby, unless none is
-    /// active. It is in safe mode until it knows the blocks; see
-    /// [`await_safe_mode`](Self::await_safe_mode).
-    ///
-    /// # Errors
-    /// If it ends at once, or does not answer in its time.
-    pub fn restart_name_node(&self, which: NameNode) -> Result<()> {
-        if which == NameNode::Second {
-            self.require_pair("start namenode-2")?;
-        }
-        start(&self.layout, which.name())
-    }
-
-    fn require_pair(&self, action: &str) -> Result<()> {
-        if self.settings.shape == Shape::Pair {
-            return Ok(());
-        }
-        Err(Error::Hdfs {
-            action: action.to_owned(),
-            said: "there is one NameNode; bring a pair up with `lab hdfs up --pair`".to_owned(),
-        })
-    }
-
-    fn ensure_active(&self) -> Result<()> {
-        if self.settings.shape == Shape::Single || self.active().is_some() {
-            return Ok(());
-        }
-        let first = NameNode::First.name();
-        self.with_client(|client| client.tool("haadmin", &["-transitionToActive", first], false))?;
-        Ok(())
-    }
-
-    // === Waiting ===
-
-    /// What the processes are and say.
-    pub fn status(&self) -> HdfsStatus {
-        HdfsStatus::read(&self.layout, self)
-    }
-
-    /// What the active NameNode says.
-    fn view(&self) -> Result<jmx::View, String> {
-        let active = self.active().ok_or("no NameNode is active")?;
-        jmx::view(active)
-    }
-
-    fn await_life(&self, node: &str, wanted: Life) -> Result<()> {
-        let what = format!("{node}'s DataNode to be {wanted:?}");
-        wait::until(&what, PATIENCE, || {
-            let view = self.view();
-            Ok(view.and_then(|view| {
-                let life = view.data_nodes.get(node).map_or(Life::Unknown, |it| it.0);
-                (life == wanted)
-                    .then_some(())
-                    .ok_or_else(|| format!("it is {life:?}"))
-            }))
-        })
-    }
-
-    fn await_admin_state(&self, node: &str, wanted: &str) -> Result<()> {
-        let what = format!("{node}'s DataNode to be {wanted:?}");
-        wait::until(&what, PATIENCE, || {
-            let view = self.view();
-            Ok(view.and_then(|view| {
-                let state = view.data_nodes.get(node).map_or("unknown", |it| &it.1);
-                (state == wanted)
-                    .then_some(())
-                    .ok_or_else(|| format!("it is {state:?}"))
-            }))
-        })
-    }
-
-    /// Waits until the active NameNode is in safe mode, or is not.
-    ///
-    /// # Errors
-    /// If it does not become so in 90 s.
-    pub fn await_safe_mode(&self, wanted: bool) -> Result<()> {
-        let what = if wanted {
-            "safe mode"
-        } else {
-            "the end of safe mode"
-        };
-        wait::until(what, PATIENCE, || {
-            let view = self.view();
-            Ok(view.and_then(|view| {
-                (view.safe_mode.is_some() == wanted)
-                    .then_some(())
-                    .ok_or_else(|| format!("it is {:?}", view.safe_mode))
-            }))
-        })
-    }
-
-    // === The client ===
-
     fn with_client<T>(&self, work: impl FnOnce(&mut Client) -> Result<T>) -> Result<T> {
         let mut client = self.client.lock();
         if !client.as_mut().is_some_and(Client::is_alive) {
@@ -607,13 +304,4 @@ impl Hdfs {
         self.with_client(|client| client.tool("dfsadmin", arguments, false))?;
         Ok(())
     }
-}
-
-fn find(node: &str) -> Result<NodeSpec> {
-    node::all()
-        .find(|known| known.name == node)
-        .ok_or_else(|| Error::UnknownNode {
-            name: node.to_owned(),
-            known: node::all().map(|it| it.name).collect::<Vec<_>>().join(", "),
-        })
 }
