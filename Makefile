@@ -70,7 +70,8 @@ toolchain: /usr/bin/musl-gcc /bin/busybox ## Install what builds and tests need:
 
 /usr/bin/musl-gcc: PACKAGE := musl-tools
 /bin/busybox: PACKAGE := busybox-static
-/usr/bin/musl-gcc /bin/busybox:
+/usr/bin/g++: PACKAGE := g++
+/usr/bin/musl-gcc /bin/busybox /usr/bin/g++:
 	apt-get -q -o DPkg::Lock::Timeout=600 update
 	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends $(PACKAGE)
 
@@ -93,6 +94,10 @@ test-e2e: lab-up binaries ## Run the tests on the lab; TESTS=WORD for those with
 test-lab: toolchain ## Show the lab's own promises; leaves it down
 	$(STEP) "tests of the lab"
 	cargo test --locked --package outrigger-lab --test lifecycle
+
+.PHONY: bench-placement
+bench-placement: toolchain /usr/bin/g++ ## Compare the exact assignment of tasks with others, on one core
+	@cargo run --release --locked --quiet --manifest-path tests/placement-bench/Cargo.toml
 
 ##@ Build
 

@@ -17,7 +17,7 @@ use seats::Seats;
 /// A task that reads given bytes, such as one pod of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Task {
-    /// All bytes that it reads, less than 2^62.
+    /// All bytes that it reads.
     pub bytes: u64,
     /// How many of them are on which node, by the node's index.
     pub local: BTreeMap<usize, u64>,

@@ -90,12 +90,12 @@ fn problem() -> impl Strategy<Value = (Vec<Task>, Vec<NodeSlots>)> {
                 allowed,
             }
         });
-        (vec(task, 0..7), vec(node, nodes))
+        (vec(task, 0..6), vec(node, nodes))
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
     fn no_assignment_is_better((tasks, nodes) in problem()) {

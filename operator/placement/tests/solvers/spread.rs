@@ -78,7 +78,7 @@ fn nodes() -> impl Strategy<Value = Vec<SpreadNode>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
     fn no_counts_that_the_rules_allow_are_better(
