@@ -191,29 +191,29 @@ fn request(namespace: &str, name: &str) -> Request {
 
 /// What a decision about an application takes from a pod that has sidecars; of the fields of its spec
 /// that count, only the node changes.
-fn shape(
-    pod: &Pod,
-) -> (
-    Option<String>,
-    bool,
-    Option<String>,
-    Option<String>,
-    BTreeMap<String, String>,
-) {
+#[derive(PartialEq)]
+struct Shape {
+    uid: Option<String>,
+    deleted: bool,
+    ended: Option<String>,
+    node: Option<String>,
+    /// Our annotations, and all labels.
+    told: BTreeMap<String, String>,
+}
+
+fn shape(pod: &Pod) -> Shape {
     let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
-    let ended = phase.filter(|phase| phase == "Succeeded" || phase == "Failed");
     let spec = pod.spec.as_ref();
-    let node = spec.and_then(|spec| spec.node_name.clone());
     let mut told = pod.annotations().clone();
     told.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
     told.extend(pod.labels().clone());
-    (
-        pod.uid(),
-        pod.metadata.deletion_timestamp.is_some(),
-        ended,
-        node,
+    Shape {
+        uid: pod.uid(),
+        deleted: pod.metadata.deletion_timestamp.is_some(),
+        ended: phase.filter(|phase| phase == "Succeeded" || phase == "Failed"),
+        node: spec.and_then(|spec| spec.node_name.clone()),
         told,
-    )
+    }
 }
 
 /// Whether an application may serve a pod or be refused for it. Workloads name what they create

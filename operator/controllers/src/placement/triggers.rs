@@ -86,27 +86,30 @@ fn by_pods(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + Send {
 }
 
 /// What a decision takes from a pod that may change.
-fn place(
-    pod: &Pod,
-) -> (
-    Option<String>,
-    bool,
-    Option<String>,
-    bool,
-    Vec<Option<String>>,
-) {
+#[derive(PartialEq)]
+struct Place {
+    uid: Option<String>,
+    gated: bool,
+    node: Option<String>,
+    over: bool,
+    /// What the scheduler says of it.
+    scheduled: Vec<Option<String>>,
+}
+
+fn place(pod: &Pod) -> Place {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let conditions = conditions.into_iter().flatten();
     let scheduled = conditions.filter(|found| found.type_ == "PodScheduled");
-    (
-        pod.uid(),
-        is_gated(pod),
-        node_of(pod).map(str::to_owned),
-        pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed")),
-        scheduled.map(|found| found.reason.clone()).collect(),
-    )
+    let ended = matches!(phase, Some("Succeeded" | "Failed"));
+    Place {
+        uid: pod.uid(),
+        gated: is_gated(pod),
+        node: node_of(pod).map(str::to_owned),
+        over: ended || pod.metadata.deletion_timestamp.is_some(),
+        scheduled: scheduled.map(|found| found.reason.clone()).collect(),
+    }
 }
 
 /// The applications that read a Dataset of which something else is known than before.
