@@ -116,6 +116,10 @@ pub(crate) fn released(
     told.extend(stale.map(|(dataset, reason)| {
         format!("where Dataset {dataset} is was found before it could not be looked at: {reason}")
     }));
+    let pending = library.pending.iter().flat_map(|(datasets, _)| datasets);
+    told.extend(
+        pending.map(|dataset| format!("the first scan of Dataset {dataset} has not ended")),
+    );
     let unknown = library.unknown.iter();
     told.extend(unknown.map(|(dataset, reason)| {
         format!("Dataset {dataset} does not count, since it cannot be looked at: {reason}")

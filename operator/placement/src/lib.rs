@@ -6,7 +6,6 @@
 
 mod assign;
 mod board;
-mod counts;
 mod data;
 mod decide;
 mod decision;
@@ -21,6 +20,7 @@ mod pod;
 mod reading;
 mod selector;
 mod situation;
+mod spread;
 mod stuck;
 mod volume;
 
@@ -39,4 +39,5 @@ pub use situation::{
     AppPod, Avoided, Data, DataState, Locality, Mode, Replaceable, Reserved, Situation, Split,
     Workload,
 };
+pub use spread::{SpreadNode, spread};
 pub use volume::{Claim, Place, Volume, claim_names};

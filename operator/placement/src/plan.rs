@@ -1,13 +1,14 @@
 //! Which node each gated pod gets.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assign::{NodeSlots, Task, assign};
 use crate::board::Board;
-use crate::counts::{self, spread};
 use crate::eligible::Needs;
 use crate::pod::{Stage, View};
 use crate::reading::{Library, Reading};
+use crate::spread::{SpreadNode, spread};
 use crate::{Situation, Workload};
 
 /// A gated pod that is to get a node.
@@ -118,7 +119,9 @@ impl<'a> Group<'a, '_> {
             })
             .collect();
         let room: u64 = nodes.iter().map(|node| u64::from(node.slots)).sum();
+        let elsewhere = |view: &&&View<'_>| view.stage == Stage::Released && view.node().is_none();
         let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let room = room.saturating_sub(self.placed.iter().filter(elsewhere).count());
         // Those that find no room wait for another decision, lowest indexes first.
         let mut tasks: Vec<_> = members
             .iter()
@@ -141,25 +144,10 @@ impl<'a> Group<'a, '_> {
             let to_come = to_come.map(|index| self.library.reading(Some(index)));
             tasks.extend(to_come.map(|reading| task(board, &zones, &reading, None)));
         }
-        let assignment = assign(&tasks, &nodes);
-        for (member, node) in members.iter().zip(assignment.nodes) {
-            let Candidate {
-                view,
-                needs,
-                reading,
-            } = &candidates[*member];
-            let near = |node: &usize| reading.weight_of(&board.nodes[*node].name) > 0;
-            let in_zone = |node: &usize| {
-                let zone = board.nodes[*node].zone();
-                zone.is_some_and(|zone| {
-                    reading
-                        .weighed
-                        .zones
-                        .get(zone)
-                        .is_some_and(|bytes| *bytes > 0)
-                })
-            };
-            if let Some(node) = node.filter(|node| near(node) || in_zone(node)) {
+        let assigned = best_first(&tasks, &nodes, &assign(&tasks, &nodes).nodes);
+        for (member, node) in members.iter().zip(assigned) {
+            let Candidate { view, needs, .. } = &candidates[*member];
+            if let Some(node) = node {
                 board.place(&view.app.pod, needs, node);
                 planned[*member] = Some(node);
             }
@@ -228,10 +216,10 @@ impl<'a> Group<'a, '_> {
         let wanted = desired.max(running.saturating_add(gated)) - (running - on_holders);
         let nodes: Vec<_> = holders
             .iter()
-            .map(|&node| counts::Node {
+            .map(|&node| SpreadNode {
                 bytes: first.reading.weight_of(&board.nodes[node].name),
                 slots: board.slots(&first.view.app.pod, &first.needs, node),
-                occupied: occupied.get(&node).copied().unwrap_or(0),
+                placed: occupied.get(&node).copied().unwrap_or(0),
             })
             .collect();
         let counts = spread(&nodes, wanted, self.situation.locality.max_skew);
@@ -241,7 +229,7 @@ impl<'a> Group<'a, '_> {
             .zip(&nodes)
             .zip(counts)
             .flat_map(|((&node, found), count)| {
-                let free = count.saturating_sub(found.occupied);
+                let free = count.saturating_sub(found.placed);
                 std::iter::repeat_n(node, free as usize)
             });
         for (member, node) in members.iter().zip(places) {
@@ -250,6 +238,34 @@ impl<'a> Group<'a, '_> {
             planned[*member] = Some(node);
         }
     }
+}
+
+/// Gives the better nodes to the earlier ones of equal tasks, and leaves out nodes that hold nothing
+/// of their task and are in no zone with some of it.
+fn best_first(
+    tasks: &[Task],
+    nodes: &[NodeSlots],
+    assigned: &[Option<usize>],
+) -> Vec<Option<usize>> {
+    let value = |task: &Task, node: usize| {
+        let local = task.local.get(&node).copied().unwrap_or(0);
+        let zone = task.zones.get(&nodes[node].zone).copied().unwrap_or(0);
+        (local, zone)
+    };
+    let mut equal: BTreeMap<&Task, Vec<usize>> = BTreeMap::new();
+    for (position, task) in tasks.iter().enumerate() {
+        equal.entry(task).or_default().push(position);
+    }
+    let mut best = vec![None; tasks.len()];
+    for (task, positions) in equal {
+        let theirs = positions.iter().filter_map(|position| assigned[*position]);
+        let mut theirs: Vec<_> = theirs.filter(|node| value(task, *node) > (0, 0)).collect();
+        theirs.sort_by_key(|node| (Reverse(value(task, *node)), *node));
+        for (position, node) in positions.into_iter().zip(theirs) {
+            best[position] = Some(node);
+        }
+    }
+    best
 }
 
 /// Zones by number. Nodes without one share the last.
