@@ -97,7 +97,7 @@ test-lab: toolchain ## Show the lab's own promises; leaves it down
 
 .PHONY: bench-placement
 bench-placement: toolchain /usr/bin/g++ ## Compare the exact assignment of tasks with others, on one core
-	@cargo run --release --locked --quiet --manifest-path tests/placement-bench/Cargo.toml
+	@cargo run --release --quiet --manifest-path tests/placement-bench/Cargo.toml
 
 ##@ Build
 
