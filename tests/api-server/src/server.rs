@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -101,6 +101,11 @@ impl ApiServer {
         self.state.lock().reads.clone()
     }
 
+    /// Path of each collection that a client listed or watched.
+    pub fn lists(&self) -> BTreeSet<String> {
+        self.state.lock().lists.clone()
+    }
+
     /// The objects whose path begins so.
     pub fn under(&self, prefix: &str) -> Vec<Value> {
         let state = self.state.lock();
@@ -184,6 +189,8 @@ impl ApiServer {
                 None => failure((StatusCode::NOT_FOUND, "NotFound")),
             };
         }
+        let collection = address.object().trim_end_matches('/').to_owned();
+        self.state.lock().lists.insert(collection);
         let selection = Selection::new(address, query);
         match query.get("watch").map(String::as_str) {
             Some("true") => self.watch(selection, query),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) writes: Vec<String>,
     /// Paths of the objects that were read one by one.
     pub(crate) reads: Vec<String>,
+    /// Paths of the collections that were listed or watched.
+    pub(crate) lists: BTreeSet<String>,
     pub(crate) failures: usize,
 }
 

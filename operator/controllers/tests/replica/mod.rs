@@ -10,6 +10,9 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// Where the API server is said to be.
+const API_SERVER: &str = "10.96.0.1";
+
 /// Leads until the token is cancelled. The sender says which namespaces the webhook covers, and has
 /// to be kept: `store` at first.
 pub(crate) fn lead(api: &ApiServer, stop: &CancellationToken) -> watch::Sender<BTreeSet<String>> {
@@ -21,7 +24,11 @@ pub(crate) fn lead(api: &ApiServer, stop: &CancellationToken) -> watch::Sender<B
         lookup,
         settings: Settings::default(),
         covered,
-        hdfs: HdfsAccess::default(),
+        hdfs: HdfsAccess {
+            api_server: vec![API_SERVER.to_owned()],
+            // The NameNodes of the tests are here.
+            allowed: vec!["127.0.0.0/8".parse().unwrap()],
+        },
         instance: "outrigger-0".into(),
         metrics: Metrics::register(&mut Registry::default()),
     };
