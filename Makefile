@@ -99,6 +99,11 @@ test-lab: toolchain ## Show the lab's own promises; leaves it down
 bench-placement: toolchain /usr/bin/g++ ## Compare the exact assignment of tasks with others, on one core
 	@cargo run --release --quiet --manifest-path tests/placement-bench/Cargo.toml
 
+.PHONY: bench-locality
+bench-locality: lab-up binaries ## Compare local bytes with the most that can be, in ten random layouts on the lab; SEED=NUMBER
+	OUTRIGGER_E2E_LAYOUTS=10 OUTRIGGER_E2E_SEED=$(SEED) OUTRIGGER_E2E_TABLE=$(CURDIR)/docs/benchmarks/locality.md \
+		cargo test --locked --package outrigger-e2e --test e2e -- --include-ignored random_layouts
+
 ##@ Build
 
 .PHONY: binaries

@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod images;
 pub mod install;
 pub mod load;
+pub mod locality;
 pub mod observe;
 pub mod processes;
 pub mod progress;

@@ -12,8 +12,10 @@
 mod applications;
 mod crashes;
 mod examples;
+mod mended;
 mod operator_killed;
 mod parameters;
+mod placement;
 mod refused_images;
 mod refused_objects;
 mod resources;
@@ -89,6 +91,7 @@ fn tests() -> Vec<Test> {
         crashes::tests(),
         operator_killed::tests(),
         store::tests(),
+        placement::tests(),
         uninstall::tests(),
     ]
     .concat()

@@ -157,7 +157,7 @@ async fn seen(scene: Scene<'_>, observer: &Observer, phase: Option<Phase>) -> an
 }
 
 /// `kill -9` of every replica, and pods in their place whose start is not delayed by the crash.
-async fn kill_operator(scene: Scene<'_>) -> anyhow::Result<()> {
+pub(crate) async fn kill_operator(scene: Scene<'_>) -> anyhow::Result<()> {
     let site = &scene.stage.site;
     let killed = install::pods(site).await?;
     for pod in &killed {

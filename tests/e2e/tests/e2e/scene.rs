@@ -19,9 +19,13 @@ use outrigger_e2e::progress::Progress;
 use outrigger_e2e::shop::{Images, SELECTOR, Shop};
 use outrigger_e2e::site::Site;
 use outrigger_e2e::{install, project};
+use outrigger_lab::Hdfs;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
+
+use crate::mended;
 
 /// Longest wait for what takes seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -60,6 +64,8 @@ pub(crate) struct Stage {
     panic: Arc<Mutex<String>>,
     /// Namespaces that are being deleted, with their databases.
     going: Mutex<Vec<(JoinHandle<anyhow::Result<()>>, Database)>>,
+    /// Started by the first test that uses it.
+    hdfs: OnceCell<Hdfs>,
 }
 
 /// What one test has.
@@ -110,7 +116,16 @@ impl Stage {
             progress,
             panic,
             going: Mutex::default(),
+            hdfs: OnceCell::new(),
         })
+    }
+
+    /// HDFS with two NameNodes, the first of them active, and all that tests broke mended.
+    pub(crate) async fn hdfs(&self) -> anyhow::Result<&Hdfs> {
+        let start = async { mended::hdfs(&self.site.lab) };
+        self.hdfs
+            .get_or_try_init(|| self.progress.step("HDFS brought up", start))
+            .await
     }
 
     /// Plays a test in a scene of its own. What it made goes while the next one is played.
@@ -136,6 +151,10 @@ impl Stage {
             Ok(()) => Ok(()),
             Err(error) => Err(anyhow!("{error:#}\n\n{}", self.describe(&namespace).await)),
         };
+        if self.hdfs.initialized() {
+            mended::cluster(&self.site).await?;
+            mended::hdfs(&self.site.lab)?;
+        }
         let kept = std::env::var_os("OUTRIGGER_E2E_KEEP").is_some();
         if played.is_err() && kept {
             return played;
@@ -160,8 +179,8 @@ impl Stage {
     async fn describe(&self, namespace: &str) -> String {
         let mut text = String::new();
         for line in [
-            "get iapp,iside,pods -o wide".to_owned(),
-            "get iapp,iside -o yaml".to_owned(),
+            "get iapp,iside,ods,pods -o wide".to_owned(),
+            "get iapp,iside,ods -o yaml".to_owned(),
             "get events --sort-by=.metadata.creationTimestamp".to_owned(),
             "logs -l !none --all-containers --prefix --tail 8".to_owned(),
             format!(
