@@ -18,6 +18,7 @@ pub const REQUESTS_PER_SECOND: i32 = 500;
 pub const MOST_LISTED: usize = 32;
 
 /// Named data, and the nodes that hold them.
+#[allow(clippy::duplicated_attributes, reason = "columns have types alike")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "outrigger.dev",
