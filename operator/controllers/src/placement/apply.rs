@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt};
 pub(super) enum Written<T> {
     /// It is as asked for.
     Done(T),
-    /// The pod is gone, or is another one.
+    /// The pod is gone.
     Gone,
     /// The API server does not take it, however often it is asked.
     Refused(kube::Error),
@@ -36,7 +36,11 @@ pub(super) async fn delete(client: &Client, pod: &Pod) -> Result<Written<()>, ku
         ..DeleteParams::default()
     };
     let deleted = api(client, pod).delete(&pod.name_any(), &parameters).await;
-    judged(deleted.map(|_| ()))
+    match deleted {
+        // Another pod has its name.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Gone),
+        deleted => judged(deleted.map(|_| ())),
+    }
 }
 
 fn api(client: &Client, pod: &Pod) -> Api<Pod> {
@@ -46,7 +50,7 @@ fn api(client: &Client, pod: &Pod) -> Api<Pod> {
 fn judged<T>(result: Result<T, kube::Error>) -> Result<Written<T>, kube::Error> {
     match result {
         Ok(done) => Ok(Written::Done(done)),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Written::Gone),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Gone),
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
             Ok(Written::Refused(kube::Error::Api(status)))
         }

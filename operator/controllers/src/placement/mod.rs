@@ -8,6 +8,7 @@
 mod apply;
 mod assumed;
 mod metrics;
+mod placer;
 mod read;
 mod standing;
 mod story;

@@ -1,11 +1,16 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
-use outrigger_placement::{Avoided, Waiting};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use outrigger_placement::{
+    AskedFor, Avoided, Explanation, Situation, Waiting, conflict, takes_room,
+};
 use parking_lot::Mutex;
 
-use super::ApplicationKey;
+use super::{ApplicationKey, read};
 
 /// What holds for an application's pods now, and is written in no pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,4 +67,41 @@ impl Standings {
                 .retain(|listener| listener.unbounded_send(key.clone()).is_ok());
         }
     }
+}
+
+/// Whether it is worth telling that a pod waits: it is at the gate, or the scheduler has tried. One
+/// that was let go a moment ago is bound as a rule before anybody reads that it is not.
+pub(super) fn tells(waiting: &Waiting, pods: &[Arc<Pod>]) -> bool {
+    let tried = |pod: &Arc<Pod>| {
+        let status = pod.status.as_ref();
+        let mut conditions = status
+            .into_iter()
+            .flat_map(|status| status.conditions.iter().flatten());
+        conditions.any(|found| {
+            found.type_ == "PodScheduled" && found.reason.as_deref() == Some("Unschedulable")
+        })
+    };
+    let mut pods = pods.iter();
+    let found = pods.find(|pod| pod.metadata.uid.as_deref() == Some(&waiting.uid));
+    waiting.gated || found.is_some_and(tried)
+}
+
+/// The pods that no node can run, whatever is free, and why. A pod that was sent to one node has
+/// its time for that.
+pub(super) fn conflicts(situation: &Situation) -> Vec<(String, String)> {
+    let waits = situation.pods.iter().filter(|found| {
+        let pod = &found.pod;
+        let required = Explanation::of(pod)
+            .and_then(Result::ok)
+            .is_some_and(|explanation| explanation.mode == AskedFor::Required);
+        takes_room(pod)
+            && pod.metadata.deletion_timestamp.is_none()
+            && read::node_of(pod).is_none()
+            && !required
+    });
+    let mut conflicts: Vec<_> = waits
+        .filter_map(|found| Some((found.pod.name_any(), conflict(found, &situation.nodes)?)))
+        .collect();
+    conflicts.sort();
+    conflicts
 }
