@@ -275,3 +275,107 @@ pub(crate) fn is_ready(node: &Node) -> bool {
         |condition: &NodeCondition| condition.type_ == "Ready" && condition.status == "True";
     conditions.into_iter().flatten().any(ready)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read<K: serde::de::DeserializeOwned>(value: Value) -> K {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_pod_keeps_what_it_takes_from_its_node() {
+        let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let container = |name: &str, cpu: &str| json!({"name": name, "image": "app:1", "resources": requests(cpu)});
+        let mut sidecar = container("side", "30m");
+        sidecar["restartPolicy"] = "Always".into();
+        let status = |name: &str, cpu: &str| {
+            json!({
+                "name": name, "image": "app:1", "imageID": "", "ready": true, "restartCount": 0,
+                "resources": requests(cpu), "allocatedResources": {"cpu": cpu},
+            })
+        };
+        let whole: Pod = read(json!({
+            "metadata": {
+                "name": "a", "namespace": "risk", "uid": "u",
+                "labels": {"team": "risk", APPLICATION_LABEL: "risk", "apps.kubernetes.io/pod-index": "0"},
+                "annotations": {"note": "long"},
+            },
+            "spec": {
+                "nodeName": "node-1",
+                "overhead": {"cpu": "5m"},
+                "containers": [container("app", "100m"), container("other", "10m")],
+                "initContainers": [sidecar, container("first", "1")],
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+            },
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.1",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "True"},
+                    {"type": "Ready", "status": "True"},
+                ],
+                "containerStatuses": [status("app", "2"), status("other", "10m")],
+            },
+        }));
+        let mut trimmed = whole.clone();
+        trim_pod(&mut trimmed);
+        assert_eq!(
+            outrigger_resources::requests(&trimmed),
+            outrigger_resources::requests(&whole)
+        );
+        let rest: Value = serde_json::to_value(&trimmed).unwrap();
+        assert_eq!(
+            rest["metadata"]["labels"],
+            json!({APPLICATION_LABEL: "risk", "apps.kubernetes.io/pod-index": "0"})
+        );
+        assert_eq!(
+            rest["status"]["containerStatuses"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(rest["status"]["conditions"].as_array().unwrap().len(), 1);
+        assert_eq!(rest["spec"]["nodeName"], "node-1");
+        for gone in [
+            "/metadata/annotations",
+            "/spec/volumes",
+            "/spec/containers/0/image",
+        ] {
+            assert_eq!(rest.pointer(gone), None, "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_node_keeps_what_decides_about_pods() {
+        let whole: Node = read(json!({
+            "metadata": {
+                "name": "node-1", "uid": "u", "labels": {"zone": "a"},
+                "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"note": "long"},
+            },
+            "spec": {
+                "unschedulable": true, "podCIDR": "10.0.0.0/24",
+                "taints": [{"key": "gpu", "effect": "NoSchedule"}],
+            },
+            "status": {
+                "allocatable": {"cpu": "4", "pods": "110"},
+                "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "images": [{"names": ["app:1"]}],
+            },
+        }));
+        let mut trimmed = whole.clone();
+        trim_node(&mut trimmed);
+        let seen = |node: &Node| outrigger_placement::Node::new(node, []);
+        assert_eq!(seen(&trimmed), seen(&whole));
+        assert!(is_ready(&trimmed));
+        let rest: Value = serde_json::to_value(&trimmed).unwrap();
+        assert_eq!(rest["status"]["addresses"][0]["address"], "10.0.0.1");
+        for gone in ["/metadata/annotations", "/spec/podCIDR", "/status/images"] {
+            assert_eq!(rest.pointer(gone), None, "{gone}");
+        }
+    }
+}

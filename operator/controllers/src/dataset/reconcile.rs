@@ -5,8 +5,8 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use outrigger_api::Dataset;
 use outrigger_api::conditions::reason;
+use outrigger_api::{Dataset, DatasetStatus};
 use outrigger_lookup::LookupError;
 use tokio::time::Instant;
 
@@ -138,7 +138,10 @@ async fn look_at_hdfs(
         }
         tokio::select! {
             done = scan(dataset, watched, wanted, &mut scanned) => done?,
-            () = overtaken(dataset, watched) => return Ok(Action::await_change()),
+            () = overtaken(dataset, watched) => {
+                forget_if_gone(dataset, watched);
+                return Ok(Action::await_change());
+            }
             () = watched.stop.cancelled() => return Ok(Action::await_change()),
         }
     }
@@ -204,14 +207,10 @@ async fn scan(
 
 /// Waits until a Dataset is gone, or asks for something else.
 async fn overtaken(dataset: &Arc<Dataset>, watched: &Watched) {
-    let datasets = watched.context.lookup.datasets();
-    let (namespace, name) = (dataset.namespace().unwrap_or_default(), dataset.name_any());
-    let mut changes = datasets.changes();
+    let mut changes = watched.context.lookup.datasets().changes();
     loop {
-        let current = datasets.get(&namespace, &name);
-        let same = current.is_some_and(|current| {
-            current.uid() == dataset.uid()
-                && current.metadata.generation == dataset.metadata.generation
+        let same = current(dataset, watched).is_some_and(|current| {
+            current.metadata.generation == dataset.metadata.generation
                 && current.metadata.deletion_timestamp.is_none()
         });
         if !same || changes.next().await.is_none() {
@@ -220,10 +219,29 @@ async fn overtaken(dataset: &Arc<Dataset>, watched: &Watched) {
     }
 }
 
+/// A Dataset as it is now, unless it is gone.
+fn current(dataset: &Dataset, watched: &Watched) -> Option<Arc<Dataset>> {
+    let (namespace, name) = (dataset.namespace().unwrap_or_default(), dataset.name_any());
+    let current = watched.context.lookup.datasets().get(&namespace, &name);
+    current.filter(|current| current.uid() == dataset.uid())
+}
+
+/// Forgets a Dataset that is gone; whether it is. One that was deleted meanwhile may have been
+/// forgotten before what is known now was written down.
+fn forget_if_gone(dataset: &Dataset, watched: &Watched) -> bool {
+    let gone = current(dataset, watched).is_none();
+    if gone {
+        watched.scans.forget(&uid(dataset));
+        watched.failing.reset(&uid(dataset));
+        watched.context.locations.forget(&key(dataset));
+    }
+    gone
+}
+
 /// Tells those who place pods, and the status.
 async fn tell(
     dataset: &Dataset,
-    status: Option<&outrigger_api::DatasetStatus>,
+    status: Option<&DatasetStatus>,
     watched: &Watched,
     finding: &Finding,
     begun: Timestamp,
@@ -241,6 +259,9 @@ async fn tell(
         }
         (_, Some(located)) => context.locations.located(&key, &uid, located, begun),
         (_, None) => {}
+    }
+    if forget_if_gone(dataset, watched) {
+        return Ok(());
     }
     let _permit = watched.looks.acquire().await;
     report::finding(context, dataset, status, finding, begun, Timestamp::now())

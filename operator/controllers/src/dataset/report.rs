@@ -146,7 +146,11 @@ async fn write(
     wanted: &DatasetStatus,
     summary: &Summary,
 ) -> Result<(), kube::Error> {
-    let written = status::report(&context.client, dataset, found, wanted).await?;
+    let written = match status::report(&context.client, dataset, found, wanted).await {
+        // It was deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        written => written?,
+    };
     let former = found.and_then(|found| status::reason(&found.conditions));
     if written && former != Some(summary.reason) {
         context.events.tell(dataset, summary).await;

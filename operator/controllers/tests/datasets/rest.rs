@@ -164,7 +164,7 @@ async fn a_cluster_without_data_is_not_watched() {
     let data = ["/api/v1/nodes", "/api/v1/persistentvolumes"];
     let lists = |scene: &Scene| {
         let lists = scene.api.lists();
-        data.iter().all(|path| lists.contains(&(*path).to_owned()))
+        data.iter().all(|path| lists.contains(*path))
     };
     assert!(!lists(&scene));
     scene.put(
