@@ -99,6 +99,10 @@ test-lab: toolchain ## Show the lab's own promises; leaves it down
 bench-placement: toolchain /usr/bin/g++ ## Compare the exact assignment of tasks with others, on one core
 	@cargo run --release --quiet --manifest-path tests/placement-bench/Cargo.toml
 
+.PHONY: bench-scan
+bench-scan: toolchain ## Measure a scan of 200,000 files in HDFS, and the next one
+	@cargo run --release --quiet --locked --package outrigger-hdfs --example bench-scan
+
 .PHONY: bench-locality
 bench-locality: lab-up binaries ## Compare local bytes with the most that can be, in ten random layouts on the lab; SEED=NUMBER
 	OUTRIGGER_E2E_LAYOUTS=10 OUTRIGGER_E2E_SEED=$(SEED) OUTRIGGER_E2E_TABLE=$(CURDIR)/docs/benchmarks/locality.md \
