@@ -9,7 +9,7 @@ use outrigger_resources::Amounts;
 
 use crate::eligible::Needs;
 use crate::node::slots;
-use crate::pod::View;
+use crate::pod::{Stage, View};
 use crate::{Avoided, Excluded, Node, Situation};
 
 /// The nodes by name, with the room that is left.
@@ -69,7 +69,7 @@ impl<'a> Board<'a> {
                 continue;
             };
             board.there[node].push(&view.app.pod);
-            if matches!(view.stage, crate::pod::Stage::Released) && counted.insert(&view.uid) {
+            if view.stage == Stage::Released && counted.insert(&view.uid) {
                 board.free[node].subtract(&crate::room(&view.app.pod));
             }
         }

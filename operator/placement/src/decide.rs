@@ -25,7 +25,11 @@ const SHOWN_SECONDS: u32 = 5;
 ///
 /// Each gated pod is either released or waits, for a reason and until a time.
 pub fn decide(situation: &Situation) -> Decision {
-    let mut views: Vec<_> = situation.pods.iter().map(View::of).collect();
+    let reserved = situation.reserved.iter();
+    let reserved = reserved.map(|reserved| (reserved.pod_uid.as_str(), reserved.node.as_str()));
+    let reserved = reserved.collect();
+    let views = situation.pods.iter();
+    let mut views: Vec<_> = views.map(|pod| View::of(pod, &reserved)).collect();
     views.sort_by(|one, other| (&one.name, &one.uid).cmp(&(&other.name, &other.uid)));
     let stuck = stuck(situation, &views);
     let replaced = stuck
@@ -40,6 +44,13 @@ pub fn decide(situation: &Situation) -> Decision {
     };
     let library = Library::new(&situation.data, &situation.nodes);
     let board = Board::new(situation, &views, &replaced, &stuck.avoided);
+    let leaving = views
+        .iter()
+        .filter(|view| matches!(view.stage, Stage::Leaving(_)));
+    decision.waiting.extend(leaving.map(|view| {
+        let until = after(situation.now, SHOWN_SECONDS);
+        waiting(view, "its release is under way".to_owned(), until)
+    }));
     let gated = views.iter().filter(|view| view.stage == Stage::Gated);
     let gated: Vec<_> = gated.collect();
     if !gated.is_empty() {
@@ -114,15 +125,9 @@ impl<'a> Round<'a> {
         mut board: Board<'a>,
         decision: &mut Decision,
     ) {
-        let reserved = self.situation.reserved.iter();
-        let reserved: BTreeSet<_> = reserved.map(|reserved| reserved.pod_uid.as_str()).collect();
         let mut candidates = Vec::new();
         for &view in gated {
-            if reserved.contains(view.uid.as_str()) {
-                let until = after(self.situation.now, SHOWN_SECONDS);
-                let reason = "its release is under way".to_owned();
-                decision.waiting.push(waiting(view, reason, until));
-            } else if self.situation.data.is_empty() {
+            if self.situation.data.is_empty() {
                 let reason = format!(
                     "IntegratedApp {} names no data, so it may run anywhere",
                     self.situation.application

@@ -489,3 +489,6 @@ fn described_taint(taint: &Taint) -> String {
         None => format!("{key}:{effect}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,6 @@ impl Changes {
         Patch(self.operations)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::eligible::Needs;
 use crate::pod::{Stage, View};
 use crate::reading::{Library, Reading};
 use crate::spread::{SpreadNode, spread};
-use crate::{Situation, Workload};
+use crate::{AskedFor, Mode, Situation, Workload};
 
 /// A gated pod that is to get a node.
 pub(crate) struct Candidate<'a> {
@@ -70,6 +70,10 @@ pub(crate) fn plan<'a>(
         let (tasks, replicas): (Vec<usize>, Vec<usize>) = members
             .into_iter()
             .partition(|member| group.is_task(&candidates[*member]));
+        let tasks: Vec<_> = tasks
+            .into_iter()
+            .filter(|member| gains(board, &candidates[*member]))
+            .collect();
         group.assign(board, candidates, &tasks, &mut planned);
         group.spread(board, candidates, &replicas, &mut planned);
     }
@@ -119,7 +123,14 @@ impl<'a> Group<'a, '_> {
             })
             .collect();
         let room: u64 = nodes.iter().map(|node| u64::from(node.slots)).sum();
-        let elsewhere = |view: &&&View<'_>| view.stage == Stage::Released && view.node().is_none();
+        // Those that found no room near their data take some elsewhere.
+        let elsewhere = |view: &&&View<'_>| {
+            let explanation = view.valid_explanation();
+            view.stage == Stage::Released
+                && explanation.is_some_and(|explanation| {
+                    explanation.mode == AskedFor::Preferred && explanation.node.is_none()
+                })
+        };
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let room = room.saturating_sub(self.placed.iter().filter(elsewhere).count());
         // Those that find no room wait for another decision, lowest indexes first.
@@ -145,9 +156,16 @@ impl<'a> Group<'a, '_> {
             tasks.extend(to_come.map(|reading| task(board, &zones, &reading, None)));
         }
         let assigned = best_first(&tasks, &nodes, &assign(&tasks, &nodes).nodes);
+        // A zone is not near enough for a pod that has to be near its data.
+        let zones_count = self.situation.locality.mode == Mode::Preferred;
         for (member, node) in members.iter().zip(assigned) {
-            let Candidate { view, needs, .. } = &candidates[*member];
-            if let Some(node) = node {
+            let Candidate {
+                view,
+                needs,
+                reading,
+            } = &candidates[*member];
+            let counts = |node: &usize| zones_count || reading.on(&board.nodes[*node].name) > 0;
+            if let Some(node) = node.filter(counts) {
                 board.place(&view.app.pod, needs, node);
                 planned[*member] = Some(node);
             }
@@ -238,6 +256,21 @@ impl<'a> Group<'a, '_> {
             planned[*member] = Some(node);
         }
     }
+}
+
+/// Whether some node that may run a candidate is near its data.
+fn gains(board: &Board<'_>, candidate: &Candidate<'_>) -> bool {
+    let Candidate { needs, reading, .. } = candidate;
+    let open = |node: usize| board.rules_out(needs, node).is_none();
+    let mut holders = reading.holders().into_iter();
+    let near = holders.any(|holder| board.position(holder).is_some_and(open));
+    let zones = &reading.weighed.zones;
+    let in_zone = |node: &usize| {
+        let zone = board.nodes[*node].zone();
+        zone.and_then(|zone| zones.get(zone))
+            .is_some_and(|bytes| *bytes > 0)
+    };
+    near || (!zones.is_empty() && (0..board.nodes.len()).filter(in_zone).any(open))
 }
 
 /// Gives the better nodes to the earlier ones of equal tasks, and leaves out nodes that hold nothing

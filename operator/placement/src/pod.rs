@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
@@ -25,6 +27,8 @@ pub(crate) struct View<'a> {
 pub(crate) enum Stage<'a> {
     /// Behind our gate.
     Gated,
+    /// Behind our gate as far as can be seen, but just released to this node.
+    Leaving(&'a str),
     /// Without our gate, and on no node.
     Released,
     /// On a node.
@@ -36,17 +40,23 @@ pub(crate) enum Stage<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn of(app: &'a AppPod) -> View<'a> {
+    /// A pod of a situation, whose reserved room is by the UIDs of pods.
+    pub(crate) fn of(app: &'a AppPod, reserved: &BTreeMap<&str, &'a str>) -> View<'a> {
         let pod = app.pod.as_ref();
         let created = pod.creation_timestamp().map(|created| created.0);
+        let uid = pod.uid().unwrap_or_default();
+        let stage = match (stage(pod), reserved.get(uid.as_str())) {
+            (Stage::Gated, Some(node)) => Stage::Leaving(node),
+            (stage, _) => stage,
+        };
         View {
             name: pod.name_any(),
-            uid: pod.uid().unwrap_or_default(),
+            uid,
             app,
             created: created.unwrap_or(Timestamp::UNIX_EPOCH),
             template: template(pod),
             index: index(pod),
-            stage: stage(pod),
+            stage,
             explanation: Explanation::of(pod),
         }
     }
@@ -54,7 +64,7 @@ impl<'a> View<'a> {
     /// The node that it is on, or was sent to and may still be bound to.
     pub(crate) fn node(&self) -> Option<&str> {
         match self.stage {
-            Stage::Bound(node) => Some(node),
+            Stage::Leaving(node) | Stage::Bound(node) => Some(node),
             Stage::Released => self.valid_explanation()?.node.as_deref(),
             Stage::Gated | Stage::Succeeded | Stage::Gone => None,
         }
@@ -66,7 +76,10 @@ impl<'a> View<'a> {
 
     /// Whether it runs, or will once the scheduler has bound it.
     pub(crate) fn is_placed(&self) -> bool {
-        matches!(self.stage, Stage::Released | Stage::Bound(_))
+        matches!(
+            self.stage,
+            Stage::Leaving(_) | Stage::Released | Stage::Bound(_)
+        )
     }
 
     /// What the scheduler says of it, if it is not bound.
@@ -158,5 +171,74 @@ fn of_job(pod: &Pod, job: &Job, uid: &str) -> Replaceable {
     Replaceable::CountedByJob {
         job,
         left: u32::try_from(left).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn owned(kind: &str, annotations: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {
+            "name": "risk-0",
+            "annotations": annotations,
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": kind, "name": "risk", "uid": "j", "controller": true,
+            }],
+        }}))
+        .unwrap()
+    }
+
+    fn job(spec: Value, failed: i32) -> Job {
+        let mut spec = spec;
+        spec["template"] = json!({});
+        let status = json!({"failed": failed});
+        serde_json::from_value(json!({"metadata": {"uid": "j"}, "spec": spec, "status": status}))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_replaceable_when_its_controller_is_known_to_replace_it() {
+        for (kind, expected) in [
+            ("ReplicaSet", None),
+            ("StatefulSet", None),
+            ("Job", Some("Job risk is not known")),
+            (
+                "Workflow",
+                Some("it is not known whether Workflow risk would replace it"),
+            ),
+        ] {
+            let expected = match expected {
+                None => Replaceable::Yes,
+                Some(reason) => Replaceable::No {
+                    reason: reason.to_owned(),
+                },
+            };
+            assert_eq!(Replaceable::of(&owned(kind, json!({})), None), expected);
+        }
+        let bare = Replaceable::of(&Pod::default(), None);
+        assert!(matches!(bare, Replaceable::No { .. }));
+    }
+
+    #[test]
+    fn a_job_bears_as_many_deletions_as_its_limit_leaves() {
+        let count = "batch.kubernetes.io/job-index-failure-count";
+        let index = "batch.kubernetes.io/job-completion-index";
+        let annotations = json!({count: "1", index: "4"});
+        for (spec, failed, key, left) in [
+            (json!({}), 2, "j", 4),
+            (json!({"backoffLimit": 0}), 0, "j", 0),
+            (json!({"backoffLimit": 1}), 5, "j", 0),
+            (json!({"backoffLimitPerIndex": 3}), 99, "j/4", 2),
+        ] {
+            let found =
+                Replaceable::of(&owned("Job", annotations.clone()), Some(&job(spec, failed)));
+            let job = key.to_owned();
+            assert_eq!(found, Replaceable::CountedByJob { job, left });
+        }
     }
 }

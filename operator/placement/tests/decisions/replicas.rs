@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use outrigger_placement::{AskedFor, Workload};
+use outrigger_placement::{AskedFor, Workload, decide};
 use serde_json::json;
 
 use crate::world::{MIB, World};
@@ -161,4 +161,26 @@ fn weights_say_what_a_byte_counts() {
     let explanation = world.explanation("a");
     assert_eq!(explanation.node.as_deref(), Some("node-2"));
     assert_eq!(explanation.local_bytes, 4 * MIB);
+}
+
+#[test]
+fn a_release_that_does_not_show_yet_counts_as_done() {
+    let mut world = World::of(&[1, 1]);
+    world.add_data(&[(&[1], 8), (&[2], 4)]);
+    world.locality.max_skew = 9;
+    world.add_pod("a");
+    let first = world.decide();
+    world.add_pod("b");
+    let mut situation = world.situation();
+    situation
+        .reserved
+        .extend(first.releases[0].reserved.clone());
+    let second = decide(&situation);
+    let sent: Vec<_> = second.releases.iter().map(|release| &release.pod).collect();
+    assert_eq!(sent, ["b"]);
+    assert_eq!(
+        second.releases[0].explanation.node.as_deref(),
+        Some("node-2")
+    );
+    assert_eq!(second.waiting[0].reason, "its release is under way");
 }
