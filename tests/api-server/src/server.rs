@@ -91,6 +91,11 @@ impl ApiServer {
         self.state.lock().failures = writes;
     }
 
+    /// Forbids writes whose body holds a text, as an admission policy may.
+    pub fn forbid(&self, text: &str) {
+        self.state.lock().forbidden = Some(text.to_owned());
+    }
+
     /// Method and path of each write by a client.
     pub fn writes(&self) -> Vec<String> {
         self.state.lock().writes.clone()
@@ -163,6 +168,10 @@ impl ApiServer {
             if state.failures > 0 {
                 state.failures -= 1;
                 return Err((StatusCode::INTERNAL_SERVER_ERROR, "InternalError"));
+            }
+            let forbidden = state.forbidden.as_deref();
+            if forbidden.is_some_and(|text| body.to_string().contains(text)) {
+                return Err((StatusCode::FORBIDDEN, "Forbidden"));
             }
             let form = PatchForm::of(content_type.unwrap_or_default());
             match (parts.method, form) {

@@ -23,6 +23,8 @@ pub(crate) struct State {
     /// Paths of the collections that were listed or watched.
     pub(crate) lists: BTreeSet<String>,
     pub(crate) failures: usize,
+    /// Text of writes that are refused.
+    pub(crate) forbidden: Option<String>,
 }
 
 /// Status and reason of a failed request.

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, DropTask, PODS, explanation, is_gated, market_path, patiently};
+use crate::cluster::{
+    APPLICATION, Cluster, DropTask, PODS, explanation, is_gated, market_path, patiently,
+};
 
 /// 100 MiB on `n1`, 50 MiB on `n2`.
 fn two_nodes(locality: Value) -> Cluster {
@@ -229,4 +231,43 @@ async fn a_selector_that_excludes_the_pods_volume_is_told_as_a_conflict() {
     );
     // The scheduler says the same in the pod's events, so it is not kept from it.
     cluster.pod("risk-0", |pod| !is_gated(pod)).await;
+}
+
+#[tokio::test]
+async fn a_pod_whose_affinity_cannot_be_written_is_let_go_without() {
+    let cluster = two_nodes(Value::Null);
+    cluster.api.forbid("nodeAffinity");
+    let _leader = cluster.lead();
+    cluster.put_gated("risk-0", |_| {});
+    let pod = cluster.pod("risk-0", |pod| !is_gated(pod)).await;
+    assert!(pod["spec"]["affinity"].is_null(), "{pod}");
+}
+
+#[tokio::test]
+async fn two_applications_do_not_count_on_the_same_place() {
+    let cluster = two_nodes(json!({"mode": "Required"}));
+    for node in ["n1", "n2"] {
+        cluster.put_node(node, |node| {
+            node["status"]["allocatable"]["pods"] = "1".into();
+        });
+    }
+    let mut second = cluster.api.get(APPLICATION).unwrap();
+    second["spec"]["selector"] = json!({"matchLabels": {"app": "other"}});
+    cluster
+        .api
+        .put(&APPLICATION.replace("/risk", "/other"), second);
+    let _leader = cluster.lead();
+    cluster.put_gated("risk-0", |_| {});
+    cluster.put_gated("other-0", |_| {});
+    cluster.edit(&format!("{PODS}other-0"), |pod| {
+        pod["metadata"]["labels"]["outrigger.dev/app"] = "other".into();
+    });
+    // Nobody binds them, so that the first one takes no room that a node would show.
+    let mut nodes = Vec::new();
+    for name in ["risk-0", "other-0"] {
+        let pod = cluster.pod(name, |pod| !is_gated(pod)).await;
+        nodes.push(explanation(&pod)["node"].as_str().unwrap().to_owned());
+    }
+    nodes.sort();
+    assert_eq!(nodes, ["n1", "n2"]);
 }

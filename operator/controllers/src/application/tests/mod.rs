@@ -3,4 +3,5 @@
 mod census;
 mod documents;
 mod fixtures;
+mod placement;
 mod summaries;
