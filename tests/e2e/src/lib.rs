@@ -14,6 +14,7 @@ pub mod processes;
 pub mod progress;
 pub mod project;
 pub mod report;
+pub mod risk;
 pub mod shop;
 pub mod site;
 pub mod slots;

@@ -1,13 +1,17 @@
-//! What five swaps under load came to: the figures, what must hold of them, and a table.
+//! What five swaps under load came to: the figures, what must hold of them, and a table. The same
+//! of pods and their data.
+
+mod placements;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+pub use self::placements::{Found, LocalShare, Placement, Placements, share};
 use crate::load::Latency;
 
-/// The figures of a run, from the client, from PostgreSQL and from the API server.
+/// The figures of the swaps, from the client, from PostgreSQL and from the API server.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
