@@ -22,7 +22,7 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*##/ {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: lab-up binaries ## Bring up the lab, install, and swap a sidecar five times under load
+demo: lab-up binaries ## Bring up the lab, install, swap a sidecar under load, and place pods on their data
 	@cargo build --package outrigger-e2e --bin demo
 	@cargo run --quiet --package outrigger-e2e --bin demo
 
