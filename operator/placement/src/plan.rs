@@ -241,15 +241,15 @@ impl<'a> Group<'a, '_> {
             })
             .collect();
         let counts = spread(&nodes, wanted, self.situation.locality.max_skew);
-        // The nodes that hold most come first in `holders`.
-        let places = holders
-            .iter()
-            .zip(&nodes)
-            .zip(counts)
-            .flat_map(|((&node, found), count)| {
-                let free = count.saturating_sub(found.placed);
-                std::iter::repeat_n(node, free as usize)
-            });
+        // Lower counts first, so that the bound on the skew holds after each pod and what is planned
+        // next is the rest of this plan; then the nodes that hold most, as they are in `holders`.
+        let ranked = holders.iter().zip(&nodes).zip(counts);
+        let ranked = ranked.flat_map(|((&node, found), count)| {
+            (found.placed..count).map(move |rank| (rank, node))
+        });
+        let mut places: Vec<_> = ranked.collect();
+        places.sort_by_key(|(rank, _)| *rank);
+        let places = places.into_iter().map(|(_, node)| node);
         for (member, node) in members.iter().zip(places) {
             let Candidate { view, needs, .. } = &candidates[*member];
             board.place(&view.app.pod, needs, node);
