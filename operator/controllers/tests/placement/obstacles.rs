@@ -271,3 +271,27 @@ async fn two_applications_do_not_count_on_the_same_place() {
     nodes.sort();
     assert_eq!(nodes, ["n1", "n2"]);
 }
+
+#[tokio::test]
+async fn a_new_leader_avoids_the_nodes_that_the_former_one_avoided() {
+    let cluster = two_nodes(Value::Null);
+    let now = jiff::Timestamp::now().as_second();
+    let since = jiff::Timestamp::from_second(now).unwrap().to_string();
+    cluster.edit(APPLICATION, |application| {
+        application["status"] = json!({"placement": {
+            "effective": {}, "localBytes": 0, "totalBytes": 0,
+            "avoided": [{"node": "n1", "reason": "a pod was not bound", "since": since}],
+        }});
+    });
+    let _scheduler = cluster.schedule();
+    let _leader = cluster.lead();
+    cluster.put_gated("risk-0", |_| {});
+    assert_eq!(cluster.bound("risk-0").await, "n2");
+    let pod = cluster.pod("risk-0", |_| true).await;
+    let expected = json!({"n1": "avoided: a pod was not bound"});
+    assert_eq!(explanation(&pod)["excluded"], expected);
+    let status = cluster
+        .status(|status| status["placement"]["pods"][0]["node"] == "n2")
+        .await;
+    assert_eq!(status["placement"]["avoided"][0]["since"], since.as_str());
+}
