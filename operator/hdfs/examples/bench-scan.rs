@@ -216,6 +216,7 @@ impl Count {
 }
 
 fn answer(data_nodes: u64, path: &str, query: &str) -> String {
+    let path = path.trim_start_matches("/webhdfs/v1");
     let operation = query.strip_prefix("op=").unwrap_or_default();
     match operation.split('&').next().unwrap() {
         "GETCONTENTSUMMARY" => format!(
@@ -268,7 +269,6 @@ fn listing(path: &str) -> String {
 }
 
 fn blocks(data_nodes: u64, path: &str) -> String {
-    let path = path.trim_start_matches("/webhdfs/v1");
     let file = number(path);
     let length = length(file);
     let block = |block: u64| {
