@@ -1,7 +1,11 @@
 //! From DataNodes to nodes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use serde_json::json;
 
+use crate::name_node::Reply;
 use crate::namespace::{MIB, Namespace};
 use crate::scene::{Scene, message, node, node_path, nodes, on};
 
@@ -138,6 +142,27 @@ async fn a_killed_data_node_that_the_name_node_still_names_does_not_count() {
     shared.lock().data_nodes[1].live = true;
     let told = "3.0 MiB in 2 files on 3 nodes; node-3 holds most, 2.0 MiB";
     scene.tells("data", told).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_before_does_not_count_on_data_nodes_that_died_since() {
+    let broken = Arc::new(AtomicBool::default());
+    let breaks = Arc::clone(&broken);
+    let (server, shared) = three()
+        .serve_with(move |ask| {
+            let breaks = breaks.load(Relaxed) && ask.operation.starts_with("LISTSTATUS");
+            breaks.then(|| Reply::exception(403, "IOException", "disk on fire"))
+        })
+        .await;
+    let scene = Scene::start();
+    scene.hdfs("data", &[&server], &["/data"]);
+    scene.says("data", "Succeeded").await;
+    broken.store(true, Relaxed);
+    shared.lock().data_nodes[2].live = false;
+    let status = scene.says("data", "NameNodeUnavailable").await;
+    assert!(message(&status).contains("disk on fire"), "{status}");
+    assert_eq!(nodes(&status), on([("node-1", MIB), ("node-2", MIB)]));
+    assert_eq!(status["bytes"], 3 * MIB);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::replica::lead;
 /// what any request may take.
 const STEP: Duration = Duration::from_millis(1);
 /// What never comes is given up after so many steps.
-const STEPS: usize = 2_000_000;
+const STEPS: usize = 300_000;
 
 /// Everything happens in time that passes only while a test waits, and only by [`STEP`].
 pub(crate) struct Scene {
