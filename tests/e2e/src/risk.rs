@@ -117,6 +117,11 @@ pub fn remove_volumes(lab: &Lab, volumes: &[LocalVolume]) -> anyhow::Result<()> 
     })
 }
 
+/// Labels of the pods of the Deployment or the StatefulSet.
+pub fn selector(name: &str) -> String {
+    format!("app.kubernetes.io/name={name}")
+}
+
 /// The claim of the StatefulSet's pod with a number.
 fn claim(number: usize) -> String {
     format!("{POSITIONS}-{POSITIONS}-{number}")
@@ -305,10 +310,13 @@ impl Risk {
     }
 
     /// The pods of the Deployment or the StatefulSet that are to stay, by name.
-    async fn pods(&self, name: &str) -> anyhow::Result<Vec<Pod>> {
+    ///
+    /// # Errors
+    /// In the API server's words.
+    pub async fn pods(&self, name: &str) -> anyhow::Result<Vec<Pod>> {
         let api: Api<Pod> = self.cluster.objects(&self.namespace);
-        let selector = ListParams::default().labels(&format!("app.kubernetes.io/name={name}"));
-        let mut pods = api.list(&selector).await?.items;
+        let all = ListParams::default().labels(&selector(name));
+        let mut pods = api.list(&all).await?.items;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         pods.sort_by_key(ResourceExt::name_any);
         Ok(pods)

@@ -151,8 +151,8 @@ impl fmt::Display for Placements {
             writeln!(
                 f,
                 "  {pod:<width$}  {node:<8} {:>9} of {:>9}  {mark}",
-                mebibytes(*local_bytes),
-                mebibytes(*total_bytes)
+                size(*local_bytes),
+                size(*total_bytes)
             )?;
             writeln!(f, "      {reason}")?;
         }
@@ -165,15 +165,19 @@ impl fmt::Display for Placements {
         writeln!(
             f,
             "  {:<34} {:>9} {:>9}",
-            "local share of the Deployment",
+            "share of local bytes, Deployment",
             percent(outrigger),
             percent(default_scheduler)
         )
     }
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+fn size(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    match mebibytes < 1024.0 {
+        true => format!("{mebibytes:.1} MiB"),
+        false => format!("{:.1} GiB", mebibytes / 1024.0),
+    }
 }
 
 fn percent(share: f64) -> String {

@@ -39,11 +39,11 @@ pub(crate) async fn run(
     let hdfs = async { risk::hdfs(&site.lab, &passing(progress)) };
     let hdfs = progress.step("HDFS up", hdfs).await?;
     let put = async { risk::put(&hdfs, &files()) };
-    let held = progress.step(&format!("{DIRECTORY} written"), put).await?;
+    let held = progress.step("market data written to HDFS", put).await?;
 
     let without = without_outrigger(site, image, &held);
     let default_scheduler = progress
-        .step("its Deployment without Outrigger, and removed", without)
+        .step("Deployment of examples/risk without Outrigger", without)
         .await?;
     let applied = async {
         risk::create_volumes(&site.lab, &volumes)?;
@@ -53,16 +53,16 @@ pub(crate) async fn run(
     let risk = progress.step("examples/risk applied", applied).await?;
     let compared = compare(&risk, &hdfs, default_scheduler);
     progress
-        .step("places compared with hdfs fsck and volumes", compared)
+        .step("places compared with hdfs fsck and the volumes", compared)
         .await
 }
 
-/// Two files, 6 MiB: all of the one on both holders, most of the other on the second.
+/// Two files, 6 MiB: the second holder has all of them, the first one of them.
 fn files() -> [FileSpec; 2] {
     let [first, second] = HOLDERS;
     let file = |name: &str, blocks| FileSpec::new(format!("{DIRECTORY}/{name}"), BLOCK, blocks);
-    let prices = vec![vec![first, second]; 9];
-    let rates = vec![vec![second], vec![second], vec![first]];
+    let prices = vec![vec![first, second]; 6];
+    let rates = vec![vec![second]; 6];
     [file("prices", prices), file("rates", rates)]
 }
 
