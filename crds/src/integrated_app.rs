@@ -144,7 +144,8 @@ pub struct DataHint {
 /// Which part of the dataset a pod reads; all of it when absent.
 ///
 /// - ByIndex: the pod with index i of an Indexed Job or a StatefulSet reads part i: the i-th of
-///   `hdfs.paths`, or the i-th claim by name. After the last part it goes on with the first.
+///   `hdfs.paths`, or the i-th claim by name, numbers at the end in their order. After the last part it goes on with the
+///   first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Split {
     /// Part i for the pod with index i.

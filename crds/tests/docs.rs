@@ -233,7 +233,10 @@ fn every_figure_and_every_event_is_listed() {
     };
     let mut told = literals("operator/controllers/src/sidecar/story.rs", is_event);
     assert!(told.len() > 8, "{told:?}");
-    told.extend(literals("operator/controllers/src/placement/story.rs", is_event));
+    told.extend(literals(
+        "operator/controllers/src/placement/story.rs",
+        is_event,
+    ));
     assert!(told.contains(&"PodPlaced".to_owned()), "{told:?}");
     for path in [
         "operator/runtime/src/metrics.rs",

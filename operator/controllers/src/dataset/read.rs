@@ -18,7 +18,7 @@ use crate::context::Context;
 /// Key of a ConfigMap with certificate authorities.
 const AUTHORITIES: &str = "ca.crt";
 
-/// The claims that are wanted, in the order of their names, and all nodes.
+/// The claims that are wanted, by name with ordinals in the order of numbers, and all nodes.
 pub(super) fn claims(
     cluster: &Cluster,
     namespace: &str,
@@ -36,19 +36,23 @@ pub(super) fn claims(
         let claim = cluster.claims.get(namespace, name);
         found(cluster, name, claim.as_deref(), &attachments, &nodes)
     };
-    let claims = match wanted {
-        WantedClaims::Names(names) => names.iter().map(|name| found(name)).collect(),
+    let mut names: Vec<String> = match wanted {
+        WantedClaims::Names(names) => names.iter().cloned().collect(),
         WantedClaims::Labels(selector) => {
             let mut claims = cluster.claims.in_namespace(namespace);
             claims.retain(|claim| selector.matches(claim.labels()));
-            claims.sort_by_key(|claim| claim.name_any());
-            claims
-                .iter()
-                .map(|claim| found(&claim.name_any()))
-                .collect()
+            claims.iter().map(|claim| claim.name_any()).collect()
         }
     };
-    (claims, nodes)
+    names.sort_by(|one, other| (by_ordinal(one), one).cmp(&(by_ordinal(other), other)));
+    (names.iter().map(|name| found(name)).collect(), nodes)
+}
+
+/// A name without the ordinal at its end, and the ordinal: the claims of a StatefulSet are to be in
+/// the order of its pods, and `data-10` comes after `data-2` there.
+fn by_ordinal(name: &str) -> (&str, Option<u64>) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem, name[stem.len()..].parse().ok())
 }
 
 fn found(
@@ -117,4 +121,16 @@ pub(super) async fn authorities(
         Some(text) => Ok(Some(text)),
         None => Err(failure("has no key ca.crt")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_in_the_order_of_their_pods() {
+        let mut names = ["data-10", "data-2", "other", "data-0", "a-1"];
+        names.sort_by_key(|name| by_ordinal(name));
+        assert_eq!(names, ["a-1", "data-0", "data-2", "data-10", "other"]);
+    }
 }
