@@ -129,7 +129,7 @@ impl<'a> Round<'a> {
         for &view in gated {
             if self.situation.data.is_empty() {
                 let reason = format!(
-                    "IntegratedApp {} names no data, so it may run anywhere",
+                    "no Dataset that IntegratedApp {} names exists, so it may run anywhere",
                     self.situation.application
                 );
                 let released = let_go(&view.app.pod, &reason, self.situation.now);

@@ -77,7 +77,7 @@ fn a_gated_pod_of_an_application_without_data_is_let_go() {
     world.step();
     assert_eq!(
         world.explanation("risk-a").reason,
-        "IntegratedApp risk names no data, so it may run anywhere"
+        "no Dataset that IntegratedApp risk names exists, so it may run anywhere"
     );
 }
 
