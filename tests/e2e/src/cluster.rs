@@ -146,6 +146,24 @@ impl Cluster {
     }
 }
 
+/// Deletes an object, if it is there, and waits until it has gone, after all that it owns.
+///
+/// # Errors
+/// When it does not go within `patience`.
+pub async fn delete_with_owned<K>(
+    api: &Api<K>,
+    name: &str,
+    patience: Duration,
+) -> anyhow::Result<()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
+{
+    match api.delete(name, &DeleteParams::foreground()).await {
+        Err(error) if !is_not_found(&error) => Err(error)?,
+        _ => gone(api, name, patience).await,
+    }
+}
+
 fn kind(object: &DynamicObject) -> &str {
     object
         .types

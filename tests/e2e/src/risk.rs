@@ -194,6 +194,22 @@ impl Risk {
         Ok(risk)
     }
 
+    /// Deletes all of it, and waits until it has gone.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub async fn remove(&self) -> anyhow::Result<()> {
+        // If pods take a second to end, Kubernetes looks at their namespace again only 16 s later.
+        let deployments: Api<Deployment> = self.cluster.objects(&self.namespace);
+        let sets: Api<StatefulSet> = self.cluster.objects(&self.namespace);
+        tokio::try_join!(
+            cluster::delete_with_owned(&deployments, MARKET, PATIENCE),
+            cluster::delete_with_owned(&sets, POSITIONS, PATIENCE),
+        )?;
+        let namespace = &self.namespace;
+        self.cluster.delete_namespace(namespace, PATIENCE).await
+    }
+
     /// Claims as the StatefulSet would make them.
     fn claims(&self, example: &Example, count: usize) -> anyhow::Result<Vec<Value>> {
         let set = example.of_kinds(&["StatefulSet"]);

@@ -1,7 +1,5 @@
 //! The second part: pods on the nodes that hold their data, beside what the scheduler does alone.
 
-use std::time::Duration;
-
 use outrigger_e2e::images::Image;
 use outrigger_e2e::locality::Held;
 use outrigger_e2e::progress::Progress;
@@ -20,8 +18,6 @@ const BLOCK: u64 = 512 << 10;
 const HOLDERS: [usize; 2] = [1, 2];
 /// The nodes of the volumes of the StatefulSet's pods.
 const VOLUMES: [&str; 3] = ["node-4", "node-1", "node-2"];
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs it, and says how each step went.
 ///
@@ -68,7 +64,7 @@ fn files() -> [FileSpec; 2] {
 
 async fn clear(site: &Site, volumes: &[LocalVolume]) -> anyhow::Result<()> {
     for namespace in [NAMESPACE, WITHOUT] {
-        site.cluster.delete_namespace(namespace, PATIENCE).await?;
+        Risk::at(site, namespace).remove().await?;
     }
     risk::remove_volumes(&site.lab, volumes)
 }
@@ -78,7 +74,7 @@ async fn without_outrigger(site: &Site, image: &Image, held: &Held) -> anyhow::R
     let example = Risk::files(WITHOUT, image)?;
     let risk = Risk::without_outrigger(site, WITHOUT, &example).await?;
     let found = risk.market(held).await?;
-    site.cluster.delete_namespace(WITHOUT, PATIENCE).await?;
+    risk.remove().await?;
     Ok(share(&found))
 }
 

@@ -148,7 +148,7 @@ async fn a_pod_that_no_node_can_run_is_explained_and_not_kept(
     Ok(())
 }
 
-pub(crate) fn is_bound(claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim) -> bool {
+pub(super) fn is_bound(claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim) -> bool {
     let phase = claim
         .status
         .as_ref()
@@ -157,7 +157,7 @@ pub(crate) fn is_bound(claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim
 }
 
 /// Whether the scheduler has looked at a pod and found no node.
-fn is_unschedulable(pod: &Pod) -> bool {
+pub(super) fn is_unschedulable(pod: &Pod) -> bool {
     let conditions = pod
         .status
         .iter()
@@ -182,6 +182,6 @@ async fn data_that_no_node_holds_keep_no_pod_waiting(scene: Scene<'_>) -> anyhow
     ground.on_nodes(1).await?;
     let told = ground.told("a pod", |told| !told.pods.is_empty()).await?;
     assert_eq!((told.local_bytes, told.total_bytes), (0, 3 << 20));
-    assert_says(&told.pods[0].reason, &["no node holds"]);
+    assert_says(&told.pods[0].reason, &["the scheduler chose it alone"]);
     Ok(())
 }

@@ -10,6 +10,7 @@ use outrigger_lab::NameNode;
 use serde_json::json;
 
 use super::ground::{APPLICATION, DATASET, Ground, assert_says, node};
+use crate::mended;
 use crate::scene::{Scene, Test, test};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -105,11 +106,7 @@ async fn a_dataset_follows_the_name_nodes_and_is_remembered_without_them(
     assert_says(&told.reason, &["node-1 holds", "was found before"]);
 
     // They come back, and the other one becomes active.
-    ground.hdfs(|hdfs| {
-        hdfs.restart_name_node(NameNode::First)?;
-        hdfs.restart_name_node(NameNode::Second)?;
-        hdfs.await_safe_mode(false)
-    })?;
+    mended::hdfs(&scene.stage.site.lab)?;
     ground.located(|_| true).await?;
     let active = ground.hdfs(|hdfs| hdfs.fail_over())?;
     assert_eq!(active, NameNode::Second);
