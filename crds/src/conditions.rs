@@ -21,7 +21,7 @@ pub mod reason {
     pub const FUNCTION_CONFLICT: &str = "FunctionConflict";
     /// A parameter is missing or does not fit.
     pub const INVALID_PARAMETERS: &str = "InvalidParameters";
-    /// A ConfigMap that `configFrom` names does not exist.
+    /// A ConfigMap that `configFrom` or `caConfigMapRef` names does not exist.
     pub const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
     /// Another, older IntegratedApp serves the pods.
     pub const POD_ALREADY_ADOPTED: &str = "PodAlreadyAdopted";
@@ -57,7 +57,7 @@ pub mod reason {
     pub const JOB_COUNTS_RESTARTS: &str = "JobCountsRestarts";
     /// A named Dataset does not exist.
     pub const DATASET_NOT_FOUND: &str = "DatasetNotFound";
-    /// Pods wait for a node near their data.
+    /// Pods wait for a node near their data, or for the scheduler.
     pub const PLACEMENT_PENDING: &str = "PlacementPending";
     /// No node can run a pod: what it asks for, and where its data or volumes are, exclude each
     /// other.

@@ -107,7 +107,8 @@ pub struct ClaimsSource {
 pub struct HdfsSource {
     /// Addresses of the NameNode's web server: `http://namenode.hdfs.svc:9870`. With high
     /// availability, those of all NameNodes; the active one is found and followed. Redirects are
-    /// not followed. Loopback, link-local and the API server's addresses are refused.
+    /// not followed. Loopback, link-local and the API server's addresses are refused. NameNodes that
+    /// ask for Kerberos are not supported.
     #[schemars(
         length(min = 1, max = 8),
         inner(length(max = 512), regex(pattern = r"^https?://[^/?#@\s]+/?$"))
@@ -140,7 +141,7 @@ pub struct HdfsSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_names: Option<NodeNames>,
 
-    /// Most files that are asked about; 1000000 when absent. If there are more, none is asked
+    /// Most files of all paths together; 1000000 when absent. If there are more, none is asked
     /// about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
@@ -213,14 +214,15 @@ pub struct DatasetStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// All bytes, each counted once however many copies there are.
+    /// All bytes, each counted once however many copies there are; of claims the size of their
+    /// volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
     /// The same for people: `12.0 MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
-    /// Bytes that no node holds alone, such as those of erasure-coded files, of missing blocks, and
-    /// of claims that are not bound.
+    /// Bytes that no node holds alone, such as those of erasure-coded files, of missing blocks, of
+    /// claims that are not bound, and of volumes that all nodes reach alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_on_no_node: Option<i64>,
     /// Files, or claims.

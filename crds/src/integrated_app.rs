@@ -59,7 +59,8 @@ pub struct IntegratedAppSpec {
     pub sidecars: Vec<SidecarUse>,
 
     /// The data that the pods read. Pods that are created from now on are placed on the nodes that
-    /// hold them, as far as `locality` says.
+    /// hold them, as far as `locality` says. Not for a DaemonSet, which has a pod on each node
+    /// already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["dataset".into()]))]
@@ -132,7 +133,8 @@ pub struct DataHint {
     /// Name of a Dataset of the namespace.
     #[schemars(length(min = 1, max = 253))]
     pub dataset: String,
-    /// What a byte of this dataset counts, compared with one of the others; 1 when absent.
+    /// What a byte of this dataset counts for the choice of a node, compared with one of the
+    /// others; 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub weight: Option<i32>,
@@ -144,8 +146,8 @@ pub struct DataHint {
 /// Which part of the dataset a pod reads; all of it when absent.
 ///
 /// - ByIndex: the pod with index i of an Indexed Job or a StatefulSet reads part i: the i-th of
-///   `hdfs.paths`, or the i-th claim by name, numbers at the end in their order. After the last part it goes on with the
-///   first.
+///   `hdfs.paths`, or the i-th claim by name, where `data-2` comes before `data-10`. After the last
+///   part it goes on with the first. Pods without an index read all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Split {
     /// Part i for the pod with index i.
@@ -232,7 +234,8 @@ pub struct IntegratedAppStatus {
 pub struct ApplicationPods {
     /// Pods that belong to the application and have not ended.
     pub matched: i32,
-    /// Those that have their sidecars.
+    /// Those that have their sidecars. Without sidecars in the spec, those that would have got them
+    /// when they were created.
     pub injected: i32,
     /// Those without: they were created before the IntegratedApp, or while the webhook was away.
     /// They get their sidecars when their owner creates them anew.
@@ -269,11 +272,11 @@ pub struct PlacementStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
     pub pods: Vec<PlacedPod>,
-    /// Pods that wait for a node, by name; at most 64.
+    /// Pods that wait for a node, at the gate or for the scheduler, by name; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
     pub waiting: Vec<WaitingPod>,
-    /// Nodes that are not chosen for a while, because a pod that was sent there was not bound.
+    /// Nodes that are not chosen for ten minutes, because a pod that was sent there was not bound.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
     pub avoided: Vec<AvoidedNode>,
@@ -291,10 +294,11 @@ pub struct PlacedPod {
     pub local_bytes: i64,
     /// Bytes of its data.
     pub total_bytes: i64,
-    /// The node that would have been the next choice.
+    /// The other node that could have run it and holds most of its data; the node that was asked
+    /// for, if the scheduler chose another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_up: Option<String>,
-    /// Bytes of its data that the next choice holds.
+    /// Bytes of its data that the runner-up holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_up_bytes: Option<i64>,
     /// Why it is there, in a sentence.
