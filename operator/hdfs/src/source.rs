@@ -7,7 +7,7 @@ pub struct Source {
     pub name_nodes: Vec<String>,
     /// In whose name to ask (`user.name`); without one, HDFS takes `dr.who`.
     pub user: Option<String>,
-    /// Certificate authorities in PEM that are believed beside the public ones.
+    /// Certificate authorities in PEM that are believed instead of the public ones.
     pub authorities: Option<Vec<u8>>,
 }
 
