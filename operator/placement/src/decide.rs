@@ -1,4 +1,5 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,7 +11,7 @@ use crate::explain::{self, Holders};
 use crate::pin::{self, Target};
 use crate::plan::{Candidate, plan};
 use crate::pod::{Stage, View};
-use crate::reading::Library;
+use crate::reading::{Library, Reading};
 use crate::stuck::{after, avoided_until, stuck, to_second};
 use crate::{
     AskedFor, Avoided, Decision, Explanation, Mode, Release, Reserved, Situation, Size, Waiting,
@@ -125,6 +126,8 @@ impl<'a> Round<'a> {
         mut board: Board<'a>,
         decision: &mut Decision,
     ) {
+        let by_index = self.library.by_index();
+        let mut readings: BTreeMap<Option<u32>, Rc<Reading<'a>>> = BTreeMap::new();
         let mut candidates = Vec::new();
         for &view in gated {
             if self.situation.data.is_empty() {
@@ -137,10 +140,14 @@ impl<'a> Round<'a> {
             } else if let Some((reason, until)) = self.awaits_scan(view) {
                 decision.waiting.push(waiting(view, reason, until));
             } else {
+                let index = view.index.filter(|_| by_index);
+                let reading = readings
+                    .entry(index)
+                    .or_insert_with(|| Rc::new(self.library.reading(index)));
                 candidates.push(Candidate {
                     view,
                     needs: Needs::of(&view.app.pod, &view.app.claims),
-                    reading: self.library.reading(view.index),
+                    reading: Rc::clone(reading),
                 });
             }
         }

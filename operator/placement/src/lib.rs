@@ -34,7 +34,7 @@ pub use gate::{Gate, Known, Pass, gate};
 pub use node::{Node, ZONE_LABEL, room, takes_room};
 pub use pin::{is_gated, open};
 pub use pod::index;
-pub use reading::{Achieved, achieved};
+pub use reading::{Achieved, Locals};
 pub use situation::{
     AppPod, Avoided, Data, DataState, Locality, Mode, Replaceable, Reserved, Situation, Split,
     Workload,

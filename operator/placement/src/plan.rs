@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::assign::{NodeSlots, Task, assign};
 use crate::board::Board;
@@ -15,7 +16,8 @@ use crate::{AskedFor, Mode, Situation, Workload};
 pub(crate) struct Candidate<'a> {
     pub(crate) view: &'a View<'a>,
     pub(crate) needs: Needs<'a>,
-    pub(crate) reading: Reading<'a>,
+    /// Pods that read the same share it.
+    pub(crate) reading: Rc<Reading<'a>>,
 }
 
 impl Candidate<'_> {

@@ -163,9 +163,7 @@ impl<'a> Library<'a> {
     pub(crate) fn reading(&self, index: Option<u32>) -> Reading<'a> {
         let mut reading = Reading::default();
         for shelf in &self.datasets {
-            let place = index.and_then(|index| (index as usize).checked_rem(shelf.parts.len()));
-            let places = place.map_or(&shelf.whole, |place| &shelf.parts[place]);
-            reading.add(places, shelf.weight);
+            reading.add(shelf.places(index), shelf.weight);
         }
         reading
     }
@@ -189,6 +187,12 @@ impl<'a> Shelf<'a> {
             whole,
         }
     }
+
+    /// What a pod with an index reads of it.
+    fn places(&self, index: Option<u32>) -> &Places<'a> {
+        let place = index.and_then(|index| (index as usize).checked_rem(self.parts.len()));
+        place.map_or(&self.whole, |place| &self.parts[place])
+    }
 }
 
 /// How much of what a pod reads is on its own node.
@@ -200,19 +204,35 @@ pub struct Achieved {
     pub total_bytes: u64,
 }
 
-/// How much of what a pod reads is on the node that it is really on; `None` if it is on none, or if
-/// nothing is known. What the pod's explanation says counts if the data are not known now.
-pub fn achieved(pod: &Pod, data: &[Data]) -> Option<Achieved> {
-    let node = pod.spec.as_ref()?.node_name.as_deref()?;
-    let library = Library::new(data, &[]);
-    if library.datasets.is_empty() {
-        return from_explanation(&Explanation::of(pod)?.ok()?, node);
+/// Tells of many pods how much of what they read is on their nodes.
+pub struct Locals<'a>(Library<'a>);
+
+impl<'a> Locals<'a> {
+    /// By what is known of an application's data.
+    pub fn new(data: &'a [Data]) -> Locals<'a> {
+        Locals(Library::new(data, &[]))
     }
-    let reading = library.reading(index(pod));
-    Some(Achieved {
-        local_bytes: reading.on(node),
-        total_bytes: reading.bytes,
-    })
+
+    /// How much of what a pod reads is on the node that it is really on; `None` if it is on none, or
+    /// if nothing is known. What the pod's explanation says counts if the data are not known now.
+    pub fn of(&self, pod: &Pod) -> Option<Achieved> {
+        let node = pod.spec.as_ref()?.node_name.as_deref()?;
+        let Locals(library) = self;
+        if library.datasets.is_empty() {
+            return from_explanation(&Explanation::of(pod)?.ok()?, node);
+        }
+        let index = index(pod);
+        let mut achieved = Achieved {
+            local_bytes: 0,
+            total_bytes: 0,
+        };
+        for places in library.datasets.iter().map(|shelf| shelf.places(index)) {
+            let local = places.local.get(node).copied().unwrap_or_default();
+            achieved.local_bytes = achieved.local_bytes.saturating_add(local);
+            achieved.total_bytes = achieved.total_bytes.saturating_add(places.bytes);
+        }
+        Some(achieved)
+    }
 }
 
 fn from_explanation(explanation: &Explanation, node: &str) -> Option<Achieved> {

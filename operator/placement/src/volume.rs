@@ -104,6 +104,18 @@ impl Claim {
         holders.map(|node| node.name.clone()).collect()
     }
 
+    /// The only node that can mount the claim's volume, by its node affinity; `None` if several can,
+    /// or it is not bound.
+    pub fn only_node<'a>(&self, nodes: &'a [Node]) -> Option<&'a str> {
+        let Place::Bound(volume) = &self.place else {
+            return None;
+        };
+        let terms = volume.terms.as_deref()?;
+        let mut matching = nodes.iter().filter(|node| selector::matches(terms, node));
+        let node = matching.next()?;
+        matching.next().is_none().then_some(node.name.as_str())
+    }
+
     /// Bytes that the claim's volume has room for; 0 while there is none.
     pub fn bytes(&self) -> u64 {
         match &self.place {

@@ -32,13 +32,14 @@ pub(super) fn decide(
     settings: &Settings,
 ) -> Decision {
     let census = Census::take(found, plan.ok(), settings);
+    let placement = placement::status(found);
     match plan {
         Ok(plan) => Decision {
             config_maps: documents::decide(found, plan),
-            summary: summary(found, &census),
+            summary: summary(found, &census, placement.as_ref()),
             pods: census.numbers(),
             sidecars: sidecars(plan),
-            placement: placement::status(found),
+            placement,
         },
         Err(invalid) => Decision {
             config_maps: ConfigMaps::default(),
@@ -49,7 +50,7 @@ pub(super) fn decide(
             },
             pods: census.numbers(),
             sidecars: former_sidecars(found),
-            placement: placement::status(found),
+            placement,
         },
     }
 }
@@ -64,14 +65,14 @@ pub(super) fn interrupted(failure: &impl std::error::Error) -> Summary {
 }
 
 /// The first of what stands in the way, or that nothing does.
-fn summary(found: &Found, census: &Census) -> Summary {
+fn summary(found: &Found, census: &Census, placement: Option<&PlacementStatus>) -> Summary {
     not_ready(found)
         .or_else(|| already_adopted(found, census))
         .or_else(|| not_injected(found, census))
         .or_else(|| outdated(found, census))
         .or_else(|| pending(census))
-        .or_else(|| placement::summary(found))
-        .unwrap_or_else(|| succeeded(found, census))
+        .or_else(|| placement::summary(found, placement))
+        .unwrap_or_else(|| succeeded(found, census, placement))
 }
 
 fn not_ready(found: &Found) -> Option<Summary> {
@@ -166,7 +167,7 @@ fn pending(census: &Census) -> Option<Summary> {
     })
 }
 
-fn succeeded(found: &Found, census: &Census) -> Summary {
+fn succeeded(found: &Found, census: &Census, placement: Option<&PlacementStatus>) -> Summary {
     let sidecars = !found.application.spec.sidecars.is_empty();
     let message = match (census.injected.len(), sidecars) {
         (0, true) => "new pods get their sidecars; there are none yet".to_owned(),
@@ -176,7 +177,7 @@ fn succeeded(found: &Found, census: &Census) -> Summary {
         (1, false) => "1 pod".to_owned(),
         (pods, false) => format!("{pods} pods"),
     };
-    let message = match placement::locality(found) {
+    let message = match placement.and_then(placement::locality) {
         Some(local) => format!("{message}; {local}"),
         None => message,
     };

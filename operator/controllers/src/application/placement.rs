@@ -1,17 +1,18 @@
 //! Where an application's pods are, seen from their data.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use outrigger_api::conditions::reason;
-use outrigger_api::{AvoidedNode, Locality, PlacedPod, PlacementStatus, WaitingPod};
-use outrigger_injection::application;
+use outrigger_api::{AvoidedNode, IntegratedApp, Locality, PlacedPod, PlacementStatus, WaitingPod};
 use outrigger_placement::{
-    Achieved, Data, DataState, Explanation, InvalidExplanation, Share, Size, achieved, is_gated,
+    Achieved, Data, DataState, Explanation, InvalidExplanation, Locals, Share, Size, is_gated,
 };
 
-use super::read::Found;
-use crate::placement::Standing;
+use super::read::{Found, FoundPod};
+use crate::placement::{Standing, node_of};
 use crate::status::{Progress, Summary, listed};
 
 /// Most pods in each list of the status.
@@ -25,6 +26,9 @@ pub(super) struct FoundPlacement {
     pub(super) data: Vec<Data>,
     /// Names of Datasets that do not exist.
     pub(super) missing: Vec<String>,
+    /// Of the first pods that were not placed, the claim that leaves the pod its node alone, by the
+    /// name of the pod.
+    pub(super) tied: BTreeMap<String, String>,
     /// `None` if the placement controller has not looked at the application yet.
     pub(super) standing: Option<Standing>,
 }
@@ -36,8 +40,9 @@ pub(super) fn status(found: &Found) -> Option<PlacementStatus> {
     let former = found.application.status.as_ref();
     let former = former.and_then(|status| status.placement.clone());
     let former = former.unwrap_or_default();
+    let locals = Locals::new(&placement.data);
     let mut pods: Vec<_> = own(found)
-        .filter_map(|pod| placed(pod, &placement.data, &former))
+        .filter_map(|pod| placed(pod, placement, &locals, &former))
         .collect();
     pods.sort_by(|one, other| one.pod.cmp(&other.pod));
     let sum = |of: fn(&PlacedPod) -> i64| {
@@ -68,32 +73,52 @@ pub(super) fn status(found: &Found) -> Option<PlacementStatus> {
 }
 
 /// What stands in the way of the application's pods, as far as their place goes.
-pub(super) fn summary(found: &Found) -> Option<Summary> {
+pub(super) fn summary(found: &Found, status: Option<&PlacementStatus>) -> Option<Summary> {
     let placement = found.placement.as_ref()?;
     missing(found, placement)
         .or_else(|| conflict(placement))
-        .or_else(|| pending(found))
+        .or_else(|| pending(found, status?))
 }
 
 /// How much of their data the pods have on their nodes, to end a sentence about them with.
-pub(super) fn locality(found: &Found) -> Option<String> {
-    let status = status(found)?;
-    let local = status.local?;
+pub(super) fn locality(status: &PlacementStatus) -> Option<String> {
+    let local = status.local.as_ref()?;
     Some(format!("{local} of the pods' data is on their own nodes"))
 }
 
+/// The pods on nodes that nobody placed, as many as a status may list.
+pub(super) fn unexplained<'a>(
+    application: &IntegratedApp,
+    pods: &'a [FoundPod],
+) -> impl Iterator<Item = &'a Pod> {
+    let on_nodes = of(application, pods).filter(|pod| node_of(pod).is_some());
+    let unexplained = on_nodes.filter(|pod| Explanation::of(pod).is_none());
+    unexplained.take(MOST_PODS)
+}
+
 fn own(found: &Found) -> impl Iterator<Item = &Pod> {
-    let name = found.application.name_any();
-    let pods = found.pods.iter().map(|found| found.pod.as_ref());
+    of(&found.application, &found.pods)
+}
+
+fn of<'a>(application: &IntegratedApp, pods: &'a [FoundPod]) -> impl Iterator<Item = &'a Pod> {
+    let name = application.name_any();
+    let pods = pods.iter().map(|found| found.pod.as_ref());
     pods.filter(move |pod| {
-        application(pod) == Some(name.as_str()) && pod.metadata.deletion_timestamp.is_none()
+        outrigger_injection::application(pod) == Some(name.as_str())
+            && pod.metadata.deletion_timestamp.is_none()
     })
 }
 
 /// What is said of a pod that is on a node.
-fn placed(pod: &Pod, data: &[Data], former: &PlacementStatus) -> Option<PlacedPod> {
+fn placed(
+    pod: &Pod,
+    found: &FoundPlacement,
+    locals: &Locals<'_>,
+    former: &PlacementStatus,
+) -> Option<PlacedPod> {
+    let FoundPlacement { data, tied, .. } = found;
     let name = pod.name_any();
-    let node = pod.spec.as_ref()?.node_name.clone()?;
+    let node = node_of(pod)?.to_owned();
     let unknown = |data: &Data| matches!(data.state, DataState::NotScannedYet { .. });
     let mut said = former.pods.iter();
     if data.iter().any(unknown)
@@ -101,7 +126,7 @@ fn placed(pod: &Pod, data: &[Data], former: &PlacementStatus) -> Option<PlacedPo
     {
         return Some(said.clone());
     }
-    let found = achieved(pod, data);
+    let found = locals.of(pod);
     let Achieved {
         local_bytes,
         total_bytes,
@@ -113,7 +138,13 @@ fn placed(pod: &Pod, data: &[Data], former: &PlacementStatus) -> Option<PlacedPo
     let valid = explanation.as_ref().and_then(|found| found.as_ref().ok());
     let next = valid.and_then(|explanation| next_choice(explanation, &node));
     Some(PlacedPod {
-        reason: why(explanation.as_ref(), &node, found),
+        reason: match (&explanation, tied.get(&name)) {
+            (None, Some(claim)) => format!(
+                "its claim {claim} is on {node}, so it can run there only: {}",
+                holds(&node, found)
+            ),
+            (explanation, _) => why(explanation.as_ref(), &node, found),
+        },
         pod: name,
         node,
         local_bytes: signed(local_bytes),
@@ -134,29 +165,30 @@ fn next_choice<'a>(explanation: &'a Explanation, node: &str) -> Option<(&'a str,
     }
 }
 
+/// How much of a pod's data its node holds.
+fn holds(node: &str, achieved: Option<Achieved>) -> String {
+    let Some(Achieved {
+        local_bytes,
+        total_bytes,
+    }) = achieved
+    else {
+        return format!("what {node} holds of its data is not known");
+    };
+    let share = Share {
+        bytes: local_bytes,
+        of: total_bytes,
+    };
+    let (local, total) = (Size(local_bytes), Size(total_bytes));
+    format!("{node} holds {local} of its {total} ({share})")
+}
+
 /// Why a pod is on its node, in a sentence.
 fn why(
     explanation: Option<&Result<Explanation, InvalidExplanation>>,
     node: &str,
     achieved: Option<Achieved>,
 ) -> String {
-    let holds = achieved.map(
-        |Achieved {
-             local_bytes,
-             total_bytes,
-         }| {
-            let share = Share {
-                bytes: local_bytes,
-                of: total_bytes,
-            };
-            format!(
-                "{node} holds {} of its {} ({share})",
-                Size(local_bytes),
-                Size(total_bytes)
-            )
-        },
-    );
-    let holds = holds.unwrap_or_else(|| format!("what {node} holds of its data is not known"));
+    let holds = holds(node, achieved);
     match explanation {
         None => format!(
             "{holds}; the scheduler chose it alone: the pod did not wait for a node near its data when it was created"
@@ -254,8 +286,7 @@ fn conflict(placement: &FoundPlacement) -> Option<Summary> {
     })
 }
 
-fn pending(found: &Found) -> Option<Summary> {
-    let status = status(found)?;
+fn pending(found: &Found, status: &PlacementStatus) -> Option<Summary> {
     let first = status.waiting.first()?;
     let gated = own(found).any(|pod| is_gated(pod) && pod.name_any() == first.pod);
     let what = match (status.waiting.len(), gated) {

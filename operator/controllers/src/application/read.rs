@@ -12,7 +12,7 @@ use outrigger_control::layout::APPLICATION_LABEL;
 use outrigger_lookup::{Lookup, LookupError};
 use outrigger_plan::{Owners, Referenced};
 
-use super::placement::FoundPlacement;
+use super::placement::{FoundPlacement, unexplained};
 use crate::context::Context;
 use crate::placement::{self, ApplicationKey, FoundData};
 
@@ -69,6 +69,7 @@ pub(super) async fn read(
     let mut config_maps = context.config_maps.in_namespace(&namespace);
     config_maps.retain(|found| found.labels().get(APPLICATION_LABEL) == Some(&name));
     config_maps.sort_by_key(|found| found.name_any());
+    let placement = placement(application, &pods, context);
     Ok(Found {
         application: Arc::clone(application),
         applications,
@@ -76,16 +77,23 @@ pub(super) async fn read(
         pods,
         config_maps,
         covered: context.covered.borrow().contains(&namespace),
-        placement: placement(application, context),
+        placement,
     })
 }
 
-fn placement(application: &IntegratedApp, context: &Context) -> Option<FoundPlacement> {
+/// What is known of the places of an application's pods; `pods` in the order of their names.
+fn placement(
+    application: &IntegratedApp,
+    pods: &[FoundPod],
+    context: &Context,
+) -> Option<FoundPlacement> {
     application.spec.data.as_ref()?;
     let FoundData { found, missing } = placement::data(context, application, Timestamp::now());
+    let unexplained = unexplained(application, pods);
     Some(FoundPlacement {
         data: found,
         missing,
+        tied: placement::tied(context, unexplained),
         standing: context.standings.get(&ApplicationKey::of(application)),
     })
 }

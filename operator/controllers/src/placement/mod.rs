@@ -17,7 +17,7 @@ mod worker;
 mod workload;
 
 pub(crate) use metrics::PlacementMetrics;
-pub(crate) use read::{ApplicationKey, FoundData, data};
+pub(crate) use read::{ApplicationKey, FoundData, data, node_of, tied};
 pub(crate) use standing::{Standing, Standings};
 pub(crate) use triggers::changed_data;
 pub(crate) use worker::run;

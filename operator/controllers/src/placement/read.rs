@@ -170,7 +170,7 @@ fn nodes(context: &Context, pods: &[Arc<Pod>]) -> Vec<Node> {
 }
 
 /// The node that a pod is on.
-pub(super) fn node_of(pod: &Pod) -> Option<&str> {
+pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
     let name = pod.spec.as_ref()?.node_name.as_deref()?;
     (!name.is_empty()).then_some(name)
 }
@@ -184,6 +184,27 @@ fn reserved(pod: &Pod) -> Option<Reserved> {
         pod_uid: pod.uid()?,
         requests: room(pod),
     })
+}
+
+/// Of pods on nodes, the claim that can be mounted on the pod's node alone, by the pod's name.
+pub(crate) fn tied<'a>(
+    context: &Context,
+    pods: impl Iterator<Item = &'a Pod>,
+) -> BTreeMap<String, String> {
+    let with_claims = pods.filter(|pod| !claim_names(pod).is_empty());
+    let mut with_claims = with_claims.peekable();
+    if with_claims.peek().is_none() {
+        return BTreeMap::new();
+    }
+    let nodes = context.cluster.nodes.store().state();
+    let nodes: Vec<_> = nodes.iter().map(|node| Node::new(node, [])).collect();
+    let tied = with_claims.filter_map(|pod| {
+        let node = node_of(pod)?;
+        let mut claims = claims(context, pod, &nodes).into_iter();
+        let claim = claims.find(|claim| claim.only_node(&nodes) == Some(node))?;
+        Some((pod.name_any(), claim.name))
+    });
+    tied.collect()
 }
 
 fn claims(context: &Context, pod: &Pod, nodes: &[Node]) -> Vec<Claim> {

@@ -29,6 +29,27 @@ async fn a_pod_that_did_not_wait_is_explained_too() {
 }
 
 #[tokio::test]
+async fn a_pod_that_did_not_wait_because_of_its_claim_names_it() {
+    let cluster = Cluster::new();
+    cluster.put_claim("m1", 100, "n1");
+    cluster.put_market(&["m1"]);
+    cluster.put_application(Value::Null, Value::Null);
+    cluster.put_pod("risk-0", false, |pod| {
+        pod["spec"]["volumes"] =
+            json!([{"name": "data", "persistentVolumeClaim": {"claimName": "m1"}}]);
+        pod["spec"]["nodeName"] = "n1".into();
+    });
+    let _leader = cluster.lead();
+    let status = cluster
+        .status(|status| status["placement"]["local"] == "100 %")
+        .await;
+    assert_eq!(
+        status["placement"]["pods"][0]["reason"],
+        "its claim m1 is on n1, so it can run there only: n1 holds 100.0 MiB of its 100.0 MiB (100 %)"
+    );
+}
+
+#[tokio::test]
 async fn another_choice_of_the_scheduler_is_told() {
     let cluster = Cluster::new();
     cluster.put_claim("m1", 100, "n1");

@@ -1,6 +1,6 @@
 //! What pods and people are told.
 
-use outrigger_placement::{AskedFor, DataState, Split, Workload, achieved, is_gated, let_go};
+use outrigger_placement::{AskedFor, DataState, Locals, Split, Workload, is_gated, let_go};
 use serde_json::json;
 
 use crate::world::{MIB, World, at, part, read};
@@ -168,7 +168,9 @@ fn what_is_achieved_is_said_of_the_real_node() {
         let mut pod = world.pods["risk-a"].clone();
         pod["spec"]["nodeName"] = node.into();
         let data = if known { &world.data[..] } else { &[] };
-        achieved(&read(&pod), data).map(|achieved| achieved.local_bytes)
+        Locals::new(data)
+            .of(&read(&pod))
+            .map(|achieved| achieved.local_bytes)
     };
     assert_eq!(on("node-1", true), Some(12 * MIB));
     assert_eq!(on("node-2", true), Some(4 * MIB));
@@ -176,5 +178,8 @@ fn what_is_achieved_is_said_of_the_real_node() {
     assert_eq!(on("node-1", false), Some(12 * MIB));
     assert_eq!(on("node-2", false), Some(4 * MIB));
     assert_eq!(on("node-3", false), None);
-    assert_eq!(achieved(&read(&world.pods["risk-a"]), &world.data), None);
+    assert_eq!(
+        Locals::new(&world.data).of(&read(&world.pods["risk-a"])),
+        None
+    );
 }

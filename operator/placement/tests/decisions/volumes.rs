@@ -97,6 +97,32 @@ fn a_volume_that_any_node_can_mount_is_nearer_to_none() {
 }
 
 #[test]
+fn a_volume_of_one_node_leaves_its_pod_no_other() {
+    let mut world = World::of(&[1, 1, 1]);
+    world.nodes.get_mut("node-3").unwrap()["metadata"]["labels"]["zone"] = "b".into();
+    let mut anywhere = local_volume("node-2");
+    anywhere["spec"]["nodeAffinity"] = json!(null);
+    for (volume, expected) in [
+        (local_volume("node-2"), Some("node-2")),
+        (volume("zone", "In", json!(["b"])), Some("node-3")),
+        (volume("zone", "DoesNotExist", json!(null)), None),
+        (local_volume("node-9"), None),
+        (anywhere, None),
+    ] {
+        // Where a disk is attached now says nothing of where it can be.
+        let found = claim(
+            &world,
+            bound_claim(),
+            volume.clone(),
+            json!(null),
+            &["node-1"],
+        );
+        let nodes = world.situation().nodes;
+        assert_eq!(found.only_node(&nodes), expected, "{volume}");
+    }
+}
+
+#[test]
 fn a_local_volume_is_not_on_a_node_that_was_created_again() {
     let mut world = World::of(&[1]);
     world.seconds = 1;

@@ -44,6 +44,7 @@ fn reader() -> Found {
     found.placement = Some(FoundPlacement {
         data: vec![market()],
         missing: Vec::new(),
+        tied: BTreeMap::new(),
         standing: Some(Standing::default()),
     });
     found
@@ -96,6 +97,18 @@ fn a_pod_is_told_with_what_its_node_holds_and_the_next_choice() {
         }]
     );
     assert_eq!(status(&found).local.as_deref(), Some("67 %"));
+}
+
+#[test]
+fn a_pod_that_its_claim_leaves_one_node_is_told_with_that_claim() {
+    let mut found = reader();
+    add(&mut found, "a", "n1", None);
+    let placement = found.placement.as_mut().unwrap();
+    placement.tied.insert("a".into(), "data-a".into());
+    assert_eq!(
+        status(&found).pods[0].reason,
+        "its claim data-a is on n1, so it can run there only: n1 holds 100 B of its 150 B (67 %)"
+    );
 }
 
 #[test]
