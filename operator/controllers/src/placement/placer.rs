@@ -277,7 +277,8 @@ impl Placer {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Takes the gate off a pod without sending it anywhere.
+    /// Takes the gate off a pod without sending it anywhere. If the pod may not be told why, it goes
+    /// all the same.
     async fn open(
         &mut self,
         application: Option<&IntegratedApp>,
@@ -285,7 +286,14 @@ impl Placer {
         patch: &Patch,
         why: &str,
     ) -> Result<(), kube::Error> {
-        match apply::release(&self.context.client, pod, patch).await? {
+        let client = &self.context.client;
+        let mut written = apply::release(client, pod, patch).await?;
+        if let (Written::Refused(_), Some(bare)) = (&written, open(pod))
+            && bare != *patch
+        {
+            written = apply::release(client, pod, &bare).await?;
+        }
+        match written {
             Written::Gone => Ok(()),
             Written::Refused(error) => Err(error),
             Written::Done(patched) => {

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -18,6 +18,10 @@ use outrigger_placement::{
 use super::workload;
 use crate::context::Context;
 use crate::dataset::DatasetKey;
+
+/// A pod that was let go and is not bound keeps its room on the node that it was sent to for so long.
+/// One that waits for longer waits for something else, and would keep the others away for ever.
+const RESERVED_FOR: SignedDuration = SignedDuration::from_secs(600);
 
 /// Namespace and name of an IntegratedApp.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +67,8 @@ pub(super) async fn situation(
         .partition(|pod| ApplicationKey::of_pod(pod).as_ref() == Some(&key));
     let nodes: Arc<[Node]> = nodes(context, pods).into();
     let workload = workload::read(context, application, &own).await;
+    let placed = others.iter().filter(|pod| is_placed(context, pod));
+    let reserved = placed.filter_map(|pod| reserved(pod, now));
     let own = own.into_iter().map(|pod| AppPod {
         claims: claims(context, &pod, &nodes),
         replaceable: workload.replaceable(&pod),
@@ -75,7 +81,7 @@ pub(super) async fn situation(
         nodes,
         workload: workload.wanted,
         data: data(context, application, leading_since).found,
-        reserved: others.iter().filter_map(|pod| reserved(pod)).collect(),
+        reserved: reserved.collect(),
         avoided,
         now,
     }
@@ -175,10 +181,23 @@ pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The room of a pod that was sent to a node and is not there yet.
-fn reserved(pod: &Pod) -> Option<Reserved> {
+/// Whether a pod's explanation can be ours: where no application is, pods get what annotations their
+/// creators like.
+fn is_placed(context: &Context, pod: &Pod) -> bool {
+    let applications = context.lookup.applications().store();
+    let application =
+        ApplicationKey::of_pod(pod).and_then(|key| applications.get(&key.reference()));
+    application.is_some_and(|application| application.spec.data.is_some())
+}
+
+/// The room of a pod that was sent to a node a while ago and is not there yet.
+fn reserved(pod: &Pod, now: Timestamp) -> Option<Reserved> {
     let waits = !is_gated(pod) && node_of(pod).is_none() && takes_room(pod);
     let explanation = Explanation::of(pod).filter(|_| waits)?.ok()?;
+    // The clock of a former leader may be ahead, but not by much.
+    if now.duration_since(explanation.since).abs() >= RESERVED_FOR {
+        return None;
+    }
     Some(Reserved {
         node: explanation.node?,
         pod_uid: pod.uid()?,

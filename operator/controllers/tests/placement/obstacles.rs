@@ -244,6 +244,73 @@ async fn a_pod_whose_affinity_cannot_be_written_is_let_go_without() {
 }
 
 #[tokio::test]
+async fn a_pod_that_may_not_be_told_why_is_let_go_all_the_same() {
+    let cluster = two_nodes(Value::Null);
+    cluster.put_gated("risk-0", |_| {});
+    cluster.api.delete(APPLICATION);
+    cluster.api.forbid("totalBytes");
+    let _leader = cluster.lead();
+    let pod = cluster.pod("risk-0", |pod| !is_gated(pod)).await;
+    let annotation = &pod["metadata"]["annotations"]["outrigger.dev/placement"];
+    assert!(annotation.is_null(), "{pod}");
+}
+
+/// A pod that says that it was sent to `n1` and takes all of its room.
+fn claimant(since: jiff::Timestamp) -> Value {
+    let explanation = json!({
+        "v": 1, "node": "n1", "mode": "Preferred", "localBytes": 1, "totalBytes": 1,
+        "reason": "n1 is mine", "since": since,
+    });
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "labels": {"outrigger.dev/app": "other"},
+            "annotations": {"outrigger.dev/placement": explanation.to_string()},
+        },
+        "spec": {"containers": [
+            {"name": "app", "image": "app:1", "resources": {"requests": {"cpu": "8"}}},
+        ]},
+        "status": {"phase": "Pending"},
+    })
+}
+
+/// Where a pod that asks for some CPU goes.
+async fn chosen(cluster: &Cluster) -> String {
+    let _leader = cluster.lead();
+    cluster.put_gated("risk-0", |pod| {
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+    });
+    let pod = cluster.pod("risk-0", |pod| !is_gated(pod)).await;
+    explanation(&pod)["node"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn room_is_kept_for_pods_that_were_placed_a_while_ago_and_for_no_others() {
+    let now = jiff::Timestamp::now();
+    let other = APPLICATION.replace("/risk", "/other");
+    for (with_application, since, expected) in [
+        (true, now, "n2"),
+        (true, now - jiff::SignedDuration::from_mins(11), "n1"),
+        (true, now + jiff::SignedDuration::from_hours(24), "n1"),
+        // Nobody took its annotations off when it was created.
+        (false, now, "n1"),
+    ] {
+        let cluster = two_nodes(Value::Null);
+        if with_application {
+            let mut application = cluster.api.get(APPLICATION).unwrap();
+            application["spec"]["selector"] = json!({"matchLabels": {"app": "other"}});
+            cluster.api.put(&other, application);
+        }
+        cluster.api.put(&format!("{PODS}other-0"), claimant(since));
+        assert_eq!(
+            chosen(&cluster).await,
+            expected,
+            "{with_application} {since}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn two_applications_do_not_count_on_the_same_place() {
     let cluster = two_nodes(json!({"mode": "Required"}));
     for node in ["n1", "n2"] {
