@@ -42,6 +42,8 @@ pub(super) struct Placer {
     seen: HashMap<String, Instant>,
     /// How often the patch of a pod was refused, by UID.
     refused: HashMap<String, u32>,
+    /// Why a pod's gate cannot be taken off at all, by UID.
+    unopened: HashMap<String, String>,
     /// When the deletion of a pod was decided first, by UID.
     to_delete: HashMap<String, Timestamp>,
 }
@@ -56,6 +58,7 @@ impl Placer {
             avoided: BTreeMap::new(),
             seen: HashMap::new(),
             refused: HashMap::new(),
+            unopened: HashMap::new(),
             to_delete: HashMap::new(),
         }
     }
@@ -117,21 +120,29 @@ impl Placer {
             deadline,
         } = decide(&situation);
         self.avoided.insert(key.clone(), avoided.clone());
+        let own = by_uid(&own);
         let told = waiting.into_iter().filter(|found| tells(found, &own));
-        let standing = Standing {
-            waiting: told.collect(),
-            avoided: avoided.clone(),
-            conflicts: conflicts(&situation),
+        let told: Vec<_> = told.collect();
+        let conflicts = conflicts(&situation);
+        let standing = |placer: &Placer| {
+            let unopened = releases.iter().filter_map(|pod| placer.unopened(pod));
+            Standing {
+                waiting: told.iter().cloned().chain(unopened).collect(),
+                avoided: avoided.clone(),
+                conflicts: conflicts.clone(),
+            }
         };
         // First, so that the status keeps what has to outlive us.
-        context.standings.publish(key, Some(standing));
-        self.release(&application, &own, &releases).await?;
+        context.standings.publish(key, Some(standing(self)));
+        let released = self.release(&application, &own, &releases).await;
+        context.standings.publish(key, Some(standing(self)));
+        released?;
         let kept = triggers::kept(&application);
         let is_kept = avoided.iter().all(|avoided| kept.contains(&avoided.node));
         let mut next = deadline;
         let mut failure = None;
         for replacement in &replacements {
-            let Some(pod) = by_uid(&own, &replacement.uid) else {
+            let Some(pod) = own.get(replacement.uid.as_str()) else {
                 continue;
             };
             let decided = self.to_delete.entry(replacement.uid.clone()).or_insert(now);
@@ -220,18 +231,30 @@ impl Placer {
         failure.map_or(Ok(next), Err)
     }
 
+    /// A pod that was to go and cannot, as one that waits.
+    fn unopened(&self, release: &Release) -> Option<Waiting> {
+        let why = self.unopened.get(&release.uid)?;
+        Some(Waiting {
+            pod: release.pod.clone(),
+            uid: release.uid.clone(),
+            gated: true,
+            reason: format!("its gate cannot be taken off: {why}; it is tried again"),
+            until: None,
+        })
+    }
+
     /// Lets pods go where they were planned. One that cannot be let go keeps no other one waiting.
     async fn release(
         &mut self,
         application: &IntegratedApp,
-        own: &[Arc<Pod>],
+        own: &HashMap<&str, &Arc<Pod>>,
         releases: &[Release],
     ) -> Result<(), kube::Error> {
         let context = Arc::clone(&self.context);
         let mode = read::locality(application).mode;
         let found = releases
             .iter()
-            .filter_map(|release| Some((release, by_uid(own, &release.uid)?)));
+            .filter_map(|release| Some((release, *own.get(release.uid.as_str())?)));
         let found: Vec<_> = found.collect();
         let mut written = Vec::new();
         for some in found.chunks(AT_A_TIME) {
@@ -264,7 +287,10 @@ impl Placer {
             } else if let Some(patch) = open(pod) {
                 let why = format!("its affinity cannot be written: {error}");
                 let opened = self.open(Some(application), pod, &patch, &why).await;
-                failure = failure.or(opened.err());
+                if let Err(error) = opened {
+                    self.unopened.insert(release.uid.clone(), error.to_string());
+                    failure = failure.or(Some(error));
+                }
             }
         }
         let regarding = application.object_ref(&());
@@ -319,7 +345,9 @@ impl Placer {
     fn let_go(&mut self, patched: Pod, placed: Placed) {
         let metrics = &self.context.metrics.placements;
         metrics.count(placed);
-        let seen = patched.uid().and_then(|uid| self.seen.remove(&uid));
+        let uid = patched.uid().unwrap_or_default();
+        self.unopened.remove(&uid);
+        let seen = self.seen.remove(&uid);
         if let Some(seen) = seen {
             metrics.waited(seen.elapsed());
         }
@@ -352,13 +380,15 @@ impl Placer {
         let living: HashSet<_> = pods.iter().filter_map(|pod| pod.uid()).collect();
         self.seen.retain(|uid, _| living.contains(uid));
         self.refused.retain(|uid, _| living.contains(uid));
+        self.unopened.retain(|uid, _| living.contains(uid));
         self.to_delete.retain(|uid, _| living.contains(uid));
     }
 }
 
-fn by_uid<'a>(pods: &'a [Arc<Pod>], uid: &str) -> Option<&'a Arc<Pod>> {
-    pods.iter()
-        .find(|pod| pod.metadata.uid.as_deref() == Some(uid))
+fn by_uid(pods: &[Arc<Pod>]) -> HashMap<&str, &Arc<Pod>> {
+    let pods = pods.iter();
+    pods.filter_map(|pod| Some((pod.metadata.uid.as_deref()?, pod)))
+        .collect()
 }
 
 /// Whether nothing is to be decided about a pod: it is on a node, or over.

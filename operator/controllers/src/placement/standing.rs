@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::channel::mpsc;
@@ -71,8 +71,8 @@ impl Standings {
 
 /// Whether it is worth telling that a pod waits: it is at the gate, or the scheduler has tried. One
 /// that was let go a moment ago is bound as a rule before anybody reads that it is not.
-pub(super) fn tells(waiting: &Waiting, pods: &[Arc<Pod>]) -> bool {
-    let tried = |pod: &Arc<Pod>| {
+pub(super) fn tells(waiting: &Waiting, pods: &HashMap<&str, &Arc<Pod>>) -> bool {
+    let tried = |pod: &&Arc<Pod>| {
         let status = pod.status.as_ref();
         let mut conditions = status
             .into_iter()
@@ -81,9 +81,7 @@ pub(super) fn tells(waiting: &Waiting, pods: &[Arc<Pod>]) -> bool {
             found.type_ == "PodScheduled" && found.reason.as_deref() == Some("Unschedulable")
         })
     };
-    let mut pods = pods.iter();
-    let found = pods.find(|pod| pod.metadata.uid.as_deref() == Some(&waiting.uid));
-    waiting.gated || found.is_some_and(tried)
+    waiting.gated || pods.get(waiting.uid.as_str()).is_some_and(tried)
 }
 
 /// The pods that no node can run, whatever is free, and why. A pod that was sent to one node has

@@ -255,6 +255,22 @@ async fn a_pod_that_may_not_be_told_why_is_let_go_all_the_same() {
     assert!(annotation.is_null(), "{pod}");
 }
 
+#[tokio::test]
+async fn a_pod_whose_gate_cannot_be_taken_off_is_told() {
+    let cluster = two_nodes(Value::Null);
+    cluster.api.forbid("schedulingGates");
+    let _leader = cluster.lead();
+    cluster.put_gated("risk-0", |_| {});
+    // A first scan may be waited for before.
+    let told = |status: &Value| {
+        let waiting = &status["placement"]["waiting"][0];
+        let reason = waiting["reason"].as_str().unwrap_or_default();
+        waiting["pod"] == "risk-0" && reason.starts_with("its gate cannot be taken off: ")
+    };
+    let status = cluster.status(told).await;
+    assert_eq!(status["conditions"][0]["reason"], "PlacementPending");
+}
+
 /// A pod that says that it was sent to `n1` and takes all of its room.
 fn claimant(since: jiff::Timestamp) -> Value {
     let explanation = json!({
