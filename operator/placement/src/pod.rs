@@ -82,6 +82,12 @@ impl<'a> View<'a> {
         )
     }
 
+    /// The node on which the scheduler makes pods of lower priority end for it.
+    pub(crate) fn nominated(&self) -> Option<&str> {
+        let status = self.app.pod.status.as_ref()?;
+        status.nominated_node_name.as_deref()
+    }
+
     /// What the scheduler says of it, if it is not bound.
     pub(crate) fn scheduled(&self) -> Option<&PodCondition> {
         let status = self.app.pod.status.as_ref()?;

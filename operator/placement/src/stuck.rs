@@ -174,6 +174,11 @@ fn judge<'a>(
             format!("sent to {node}; the scheduler is binding its volumes, or does not work");
         return wait(reason, None);
     }
+    // Victims may end more slowly than the timeout; to give up now would have ended them for nothing.
+    if view.nominated() == Some(node.as_str()) {
+        let reason = format!("sent to {node}; the scheduler is making room there for it");
+        return wait(reason, None);
+    }
     let unbound =
         format!("was sent to {node} and not bound within {seconds} s; the scheduler says: {says}");
     match replace(&view.app.replaceable, deleted_of_job) {

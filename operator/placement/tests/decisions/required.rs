@@ -52,6 +52,30 @@ fn a_pod_waits_for_room_and_then_need_not_be_near() {
 }
 
 #[test]
+fn a_pod_for_which_the_scheduler_makes_room_is_waited_for() {
+    let mut world = world(&[1, 1]);
+    world.add_pod("risk-a");
+    world.step();
+    let other = world.add_pod("other");
+    other["spec"] = json!({"containers": other["spec"]["containers"], "nodeName": "node-1"});
+    world.schedule();
+    let nominate = |world: &mut World, node: &str| {
+        let pod = world.pods.get_mut("risk-a").unwrap();
+        pod["status"]["nominatedNodeName"] = node.into();
+    };
+    nominate(&mut world, "node-1");
+    world.seconds = 100;
+    let decision = world.step();
+    assert_eq!(decision.replacements, []);
+    assert_eq!(
+        decision.waiting[0].reason,
+        "sent to node-1; the scheduler is making room there for it"
+    );
+    nominate(&mut world, "");
+    assert_eq!(world.step().replacements[0].pod, "risk-a");
+}
+
+#[test]
 fn a_pod_that_is_not_bound_is_replaced_and_its_node_avoided() {
     let mut world = world(&[1, 1]);
     world.add_pod("risk-a");
