@@ -303,10 +303,7 @@ impl<'a> Round<'a> {
         } else if !holders.excluded.is_empty() {
             holders.ruled_out()
         } else if !holders.open.is_empty() {
-            format!(
-                "their room goes to other pods of {}",
-                self.situation.application
-            )
+            format!("they are for other pods of {}", self.situation.application)
         } else if let Some((dataset, reason)) = unknown {
             format!("Dataset {dataset} cannot be looked at: {reason}")
         } else {

@@ -104,7 +104,7 @@ pub(crate) fn released(
     }];
     told.extend(runner_up.map(|(other, bytes)| match *bytes > local {
         true => format!(
-            "{other} holds {}, but its room goes to other pods of {}",
+            "{other} holds {}, but is for other pods of {}",
             Size(*bytes),
             situation.application
         ),

@@ -97,10 +97,13 @@ impl Places {
             _ if bytes == 0 => format!("no bytes in {things}"),
             [] => format!("{} in {things}, on no node alone", Size(bytes)),
             [node] => format!("{} in {things} on {}", Size(bytes), node.name),
-            [most, ..] => {
+            [most, .., least] => {
                 let size = Size(u64::try_from(most.bytes).unwrap_or_default());
                 let held = format!("{} in {things} on {} nodes", Size(bytes), nodes.len());
-                format!("{held}; {} holds most, {size}", most.name)
+                match most.bytes == least.bytes {
+                    true => format!("{held}; each holds {size}"),
+                    false => format!("{held}; {} holds most, {size}", most.name),
+                }
             }
         }];
         clauses.extend(self.remarks.iter().cloned());
@@ -206,6 +209,10 @@ mod tests {
         for (groups, expected) in [
             (&[][..], "no bytes in 6 files"),
             (&[(&["node-1"][..], MIB)], "1.0 MiB in 6 files on node-1"),
+            (
+                &[(&["node-1", "node-2"][..], MIB)],
+                "1.0 MiB in 6 files on 2 nodes; each holds 1.0 MiB",
+            ),
             (&[(&[][..], MIB)], "1.0 MiB in 6 files, on no node alone"),
         ] {
             assert_eq!(places(groups).sentence(), expected);

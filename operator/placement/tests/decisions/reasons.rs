@@ -37,7 +37,7 @@ fn a_better_node_that_others_get_is_named() {
     world.step();
     assert_eq!(
         world.explanation("risk-0").reason,
-        "node-2 holds 7.0 MiB of its 15.0 MiB (47 %); node-1 holds 8.0 MiB, but its room goes to other pods of risk"
+        "node-2 holds 7.0 MiB of its 15.0 MiB (47 %); node-1 holds 8.0 MiB, but is for other pods of risk"
     );
 }
 
