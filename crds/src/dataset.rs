@@ -11,7 +11,7 @@ use crate::LocalReference;
 /// `refresh.intervalSeconds` when it is absent.
 pub const REFRESH_SECONDS: i64 = 60;
 /// `hdfs.maxFiles` when it is absent.
-pub const MAX_FILES: i64 = 1_000_000;
+pub const MAX_FILES: i64 = 200_000;
 /// `hdfs.requestsPerSecond` when it is absent.
 pub const REQUESTS_PER_SECOND: i32 = 500;
 /// Most entries of a list in a Dataset's status.
@@ -141,15 +141,15 @@ pub struct HdfsSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_names: Option<NodeNames>,
 
-    /// Most files of all paths together; 1000000 when absent. If there are more, none is asked
+    /// Most files of all paths together; 200000 when absent. If there are more, none is asked
     /// about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000_000))]
+    #[schemars(range(min = 1, max = 2_000_000))]
     pub max_files: Option<i64>,
 
     /// Most requests per second to the NameNode for this dataset; 500 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 1_000))]
     pub requests_per_second: Option<i32>,
 }
 

@@ -111,7 +111,13 @@ impl Context {
     /// Waits until everything that is mirrored for every cluster is known; whether that came before
     /// the end.
     pub(crate) async fn synced(&self) -> bool {
-        self.lookup.synced().await && self.pods.synced().await && self.config_maps.synced().await
+        self.pods_synced().await && self.config_maps.synced().await
+    }
+
+    /// Waits until all applications, and the pods that have their label, are known; whether that
+    /// came before the end.
+    pub(crate) async fn pods_synced(&self) -> bool {
+        self.lookup.synced().await && self.pods.synced().await
     }
 }
 

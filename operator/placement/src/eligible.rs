@@ -66,10 +66,9 @@ pub enum Excluded {
     NoRoom {
         /// The resource.
         resource: String,
-        /// What the pod asks for, in billionths.
+        /// What the pod asks for, in billionths. What is free is not told: it changes with each pod
+        /// that comes or goes, and so would each status that says it.
         wanted: i128,
-        /// What is free, in billionths.
-        free: i128,
     },
     /// A pod of the application is there that the pod must not be beside.
     NotAlone,
@@ -112,15 +111,10 @@ impl fmt::Display for Excluded {
                 f,
                 "the pod's claim {claim} has lost its PersistentVolume {volume}"
             ),
-            Excluded::NoRoom {
-                resource,
-                wanted,
-                free,
-            } => write!(
+            Excluded::NoRoom { resource, wanted } => write!(
                 f,
-                "no room: the pod asks for {}, free is {}",
-                Amount(resource, *wanted),
-                Amount(resource, *free)
+                "no room: the pod asks for {}, less is free",
+                Amount(resource, *wanted)
             ),
             Excluded::NotAlone => write!(
                 f,
@@ -212,11 +206,9 @@ impl<'a> Needs<'a> {
     pub(crate) fn lacks_room(&self, free: &Amounts) -> Option<Excluded> {
         let mut asked = self.room.iter();
         asked.find_map(|(resource, wanted)| {
-            let free = free.get(resource).max(0);
-            (wanted > free).then(|| Excluded::NoRoom {
+            (wanted > free.get(resource).max(0)).then(|| Excluded::NoRoom {
                 resource: resource.to_owned(),
                 wanted,
-                free,
             })
         })
     }

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(hdfs.paths, ["/b", "/a"]);
         assert_eq!(hdfs.interval, Duration::from_secs(60));
         assert_eq!(hdfs.node_names, WantedNames::Hostname);
-        assert_eq!(hdfs.settings.max_files, 1_000_000);
+        assert_eq!(hdfs.settings.max_files, 200_000);
         assert_eq!(hdfs.settings.requests_per_second, 500);
     }
 

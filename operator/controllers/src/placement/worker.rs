@@ -16,13 +16,16 @@ use crate::metrics::{Controller, Outcome};
 /// What changes somewhere in the cluster may free room. It changes often, so applications whose
 /// pods wait for it are looked at with so much of a pause.
 const SOON: SignedDuration = SignedDuration::from_secs(1);
+/// The pause is at least so many times what the last look took: in a large cluster, applications
+/// that wait for room leave most of the time to those whose pods arrive.
+const REST: i32 = 20;
 /// Nothing is due for so long, if nothing is.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Runs the controller until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     // Half of the pods would leave room that is taken.
-    if stop.run_until_cancelled(context.synced()).await != Some(true) {
+    if stop.run_until_cancelled(context.pods_synced()).await != Some(true) {
         return;
     }
     let mut requests = std::pin::pin!(triggers::requests(&context));
@@ -56,6 +59,8 @@ struct Worker {
     queue: BTreeSet<ApplicationKey>,
     /// When to look at an application again, if nothing changes before.
     due: BTreeMap<ApplicationKey, Timestamp>,
+    /// How long the last look took.
+    last_took: SignedDuration,
 }
 
 impl Worker {
@@ -65,6 +70,7 @@ impl Worker {
             context,
             queue: BTreeSet::new(),
             due: BTreeMap::new(),
+            last_took: SignedDuration::ZERO,
         }
     }
 
@@ -72,8 +78,11 @@ impl Worker {
         match request {
             Request::Application(key) => drop(self.queue.insert(key)),
             Request::Waiting => {
-                let soon = Timestamp::now() + SOON;
-                for key in self.context.standings.waiting() {
+                let waiting = self.context.standings.waiting();
+                let all = i32::try_from(waiting.len()).unwrap_or(i32::MAX);
+                let rest = self.last_took.saturating_mul(REST.saturating_mul(all));
+                let soon = Timestamp::now() + SOON.max(rest);
+                for key in waiting {
                     self.look_by(key, soon);
                 }
             }
@@ -130,7 +139,9 @@ impl Worker {
                 Outcome::Failed
             }
         };
+        let took = started.elapsed();
+        self.last_took = SignedDuration::try_from(took).unwrap_or(SOON);
         let metrics = &self.context.metrics;
-        metrics.count(Controller::Placement, outcome, started.elapsed());
+        metrics.count(Controller::Placement, outcome, took);
     }
 }

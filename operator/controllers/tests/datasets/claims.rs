@@ -77,7 +77,7 @@ async fn claims_are_on_the_nodes_of_their_volumes() {
     let scene = positions();
     bind(&scene, "a", "node-1");
     bind(&scene, "b", "node-3");
-    let expected = "4.0 GiB in 2 claims on 2 nodes; node-1 holds most, 2.0 GiB";
+    let expected = "4.0 GiB in 2 claims on 2 nodes; each holds 2.0 GiB";
     scene.tells("positions", expected).await;
     let status = scene.says("positions", "Succeeded").await;
     assert_eq!(
@@ -214,7 +214,7 @@ async fn a_network_disk_is_where_it_is_attached_and_otherwise_in_its_zone() {
         .api
         .put(&volume_path("pv-a"), volume("a", "zone", "b"));
     scene.api.put(&claim_path("a"), claim(Some("pv-a")));
-    let zone = "2.0 GiB in 1 claim on 2 nodes; node-3 holds most, 2.0 GiB";
+    let zone = "2.0 GiB in 1 claim on 2 nodes; each holds 2.0 GiB";
     scene.tells("positions", zone).await;
     let attachment = "/apis/storage.k8s.io/v1/volumeattachments/att";
     scene.api.put(

@@ -114,15 +114,15 @@ fn the_resource_that_is_short_is_named() {
     for (requests, expected) in [
         (
             json!({"cpu": "2500m"}),
-            Some("no room: the pod asks for 2500m cpu, free is 2 cpu"),
+            Some("no room: the pod asks for 2500m cpu, less is free"),
         ),
         (
             json!({"memory": "1536Mi"}),
-            Some("no room: the pod asks for 1.5 GiB memory, free is 1.0 GiB memory"),
+            Some("no room: the pod asks for 1.5 GiB memory, less is free"),
         ),
         (
             json!({"example.org/gpu": "1"}),
-            Some("no room: the pod asks for 1 example.org/gpu, free is 0 example.org/gpu"),
+            Some("no room: the pod asks for 1 example.org/gpu, less is free"),
         ),
         (json!({"cpu": "2", "memory": "1Gi"}), None),
     ] {

@@ -15,7 +15,7 @@ fn a_reason_is_one_sentence_for_people() {
     let explanation = world.explanation("risk-a");
     assert_eq!(
         explanation.reason,
-        "node-2 holds 12.0 MiB of its 50.0 MiB (24 %); next best node-3 holds 4.0 MiB; node-1 ruled out: cordoned; node-4 ruled out: no room: the pod asks for 1 cpu, free is 0 cpu"
+        "node-2 holds 12.0 MiB of its 50.0 MiB (24 %); next best node-3 holds 4.0 MiB; node-1 ruled out: cordoned; node-4 ruled out: no room: the pod asks for 1 cpu, less is free"
     );
     assert_eq!(explanation.excluded["node-1"], "cordoned");
     assert_eq!(explanation.runner_up.unwrap().node, "node-3");

@@ -38,7 +38,7 @@ fn a_pod_waits_for_room_and_then_need_not_be_near() {
     assert_eq!(decision.deadline, Some(at(300)));
     assert_eq!(
         waiting.reason,
-        "waits for a node that holds some of its 12.0 MiB and can run it, until 2026-01-01T00:05:00Z: node-1 ruled out: no room: the pod asks for 1 cpu, free is 0 cpu; node-2 ruled out: no room: the pod asks for 1 cpu, free is 0 cpu"
+        "waits for a node that holds some of its 12.0 MiB and can run it, until 2026-01-01T00:05:00Z: node-1 ruled out: no room: the pod asks for 1 cpu, less is free; node-2 ruled out: no room: the pod asks for 1 cpu, less is free"
     );
     world.seconds = 300;
     world.step();
