@@ -87,7 +87,7 @@ async fn a_changed_spec_is_looked_at_at_once() {
     scene.edit(&dataset_path("data"), |found| {
         found["spec"]["hdfs"]["paths"] = json!(["/data/b"]);
     });
-    let told = "1.0 MiB in 1 file on 3 nodes; node-1 holds most, 1.0 MiB";
+    let told = "1.0 MiB in 1 file on 3 nodes; each holds 1.0 MiB";
     scene.tells("data", told).await;
     let found = scene.api.get(&dataset_path("data")).unwrap();
     assert_eq!(
