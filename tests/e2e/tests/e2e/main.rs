@@ -2,7 +2,8 @@
 //! which brings the lab up.
 //!
 //! Tests run one after the other, each in a namespace and a database of its own. One that fails
-//! leaves them when OUTRIGGER_E2E_KEEP is set.
+//! leaves them when OUTRIGGER_E2E_KEEP is set. Those of placement bring up HDFS with two NameNodes,
+//! in place of one of another shape, and leave it up.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

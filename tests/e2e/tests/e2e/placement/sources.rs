@@ -138,6 +138,7 @@ async fn a_dataset_that_is_deleted_lets_waiting_pods_go(scene: Scene<'_>) -> any
     assert_says(&message, &["data[0].dataset", DATASET]);
     let told = ground.told_of(&pods[0]).await?;
     scene.say(&told.reason);
-    assert_says(&told.reason, &[DATASET]);
+    let expected = "no Dataset that IntegratedApp reader names exists";
+    assert_says(&told.reason, &[expected]);
     Ok(())
 }
