@@ -54,7 +54,9 @@ pub async fn install(site: &Site, operator: &Image) -> anyhow::Result<()> {
 /// # Errors
 /// In Helm's words.
 pub async fn uninstall(site: &Site) -> anyhow::Result<String> {
-    helm(site, ["uninstall", RELEASE, "--wait"].map(str::to_owned)).await
+    let arguments = ["uninstall", RELEASE, "--wait"].map(str::to_owned);
+    // What hooks say is written to standard error.
+    command::run_and_listen(site.tool("helm"), with_place(site, arguments)).await
 }
 
 /// The operator's pods that have not ended.
@@ -98,10 +100,17 @@ async fn upgrade(
 }
 
 async fn helm(site: &Site, arguments: impl IntoIterator<Item = String>) -> anyhow::Result<String> {
+    command::run(site.tool("helm"), with_place(site, arguments)).await
+}
+
+/// With the arguments that say where.
+fn with_place(
+    site: &Site,
+    arguments: impl IntoIterator<Item = String>,
+) -> impl Iterator<Item = String> {
     let kubeconfig = site.lab.kubeconfig().display().to_string();
     let fixed = ["--kubeconfig", &kubeconfig, "--namespace", NAMESPACE].map(str::to_owned);
-    let arguments = arguments.into_iter().chain(fixed);
-    command::run(site.tool("helm"), arguments).await
+    arguments.into_iter().chain(fixed)
 }
 
 /// Forgets revisions whose Helm was ended in the middle: Helm takes them for another one at work.
