@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::eligible::Needs;
 use crate::pod::{Stage, View};
 use crate::{AskedFor, Avoided, Node, Replaceable, Replacement, Situation, Waiting};
 
@@ -123,7 +124,7 @@ fn judge<'a>(
 ) -> Verdict {
     let wait = |reason: String, until: Option<Timestamp>| Verdict::Wait { reason, until };
     let explanation = match &view.explanation {
-        None => return Verdict::Nothing,
+        None => return unplaced(situation, view),
         Some(Err(error)) => return wait(error.to_string(), None),
         Some(Ok(explanation)) => explanation,
     };
@@ -142,17 +143,7 @@ fn judge<'a>(
         );
     }
     let condition = view.scheduled();
-    let says = condition.and_then(|condition| condition.message.as_deref());
-    let says: String = says
-        .unwrap_or_default()
-        .chars()
-        .take(MOST_OF_MESSAGE)
-        .collect();
-    let says = if says.is_empty() {
-        "nothing yet".to_owned()
-    } else {
-        says
-    };
+    let says = scheduler_says(view);
     // The scheduler has not come to it since it was released, or is binding its volumes.
     let untried =
         condition.is_some_and(|condition| condition.reason.as_deref() == Some("SchedulingGated"));
@@ -187,6 +178,49 @@ fn judge<'a>(
             reason: unbound,
         },
         Err(because) => wait(format!("{unbound}; it is not replaced: {because}"), None),
+    }
+}
+
+/// A pod that was never at the gate, such as one whose own claims leave it one node, waits for the
+/// scheduler alone.
+fn unplaced(situation: &Situation, view: &View<'_>) -> Verdict {
+    let condition = view.scheduled();
+    let tried = condition.is_some_and(|found| found.reason.as_deref() == Some("Unschedulable"));
+    if !tried {
+        return Verdict::Nothing;
+    }
+    let says = scheduler_says(view);
+    let reason = match held_by_claim(situation, view) {
+        Some(held) => format!("{held}; the scheduler says: {says}"),
+        None => format!("the scheduler says: {says}"),
+    };
+    Verdict::Wait {
+        reason,
+        until: None,
+    }
+}
+
+/// The claim that leaves a pod one node, which cannot run it now.
+fn held_by_claim(situation: &Situation, view: &View<'_>) -> Option<String> {
+    let needs = Needs::of(&view.app.pod, &view.app.claims);
+    view.app.claims.iter().find_map(|claim| {
+        let name = claim.only_node(&situation.nodes)?;
+        let node = situation.nodes.iter().find(|node| node.name == name)?;
+        let excluded = needs.rules_out(node)?;
+        Some(format!(
+            "its claim {} is on {name} only, which is ruled out: {excluded}",
+            claim.name
+        ))
+    })
+}
+
+/// The scheduler's last word about a pod, shortened.
+fn scheduler_says(view: &View<'_>) -> String {
+    let condition = view.scheduled();
+    let says = condition.and_then(|condition| condition.message.as_deref());
+    match says.unwrap_or_default() {
+        "" => "nothing yet".to_owned(),
+        says => says.chars().take(MOST_OF_MESSAGE).collect(),
     }
 }
 

@@ -204,6 +204,26 @@ fn a_pod_is_sent_where_its_volume_is() {
 }
 
 #[test]
+fn a_pod_that_was_never_at_the_gate_waits_for_the_node_of_its_claim() {
+    let mut world = tied(&[4, 4], "node-2");
+    let pod = world.pods.get_mut("risk-0").unwrap();
+    pod["spec"]["schedulingGates"] = json!(null);
+    assert!(world.decide().waiting.is_empty(), "nobody has tried");
+    let pod = world.pods.get_mut("risk-0").unwrap();
+    pod["status"]["conditions"] = json!([{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/2 nodes are available",
+    }]);
+    world.cordon("node-2");
+    let decision = world.decide();
+    assert_eq!(
+        decision.waiting[0].reason,
+        "its claim data is on node-2 only, which is ruled out: cordoned; the scheduler says: 0/2 nodes are available"
+    );
+    assert!(decision.releases.is_empty() && decision.replacements.is_empty());
+}
+
+#[test]
 fn a_selector_and_a_volume_that_no_node_meets_are_both_named() {
     let mut world = tied(&[4, 4], "node-2");
     world.nodes.get_mut("node-1").unwrap()["metadata"]["labels"]["disk"] = "ssd".into();

@@ -90,6 +90,11 @@ async fn a_claim_on_a_dead_node_is_explained_and_its_pod_not_kept_at_the_gate(
     });
     let spec = found.await?.remove(0).spec.context("no spec")?;
     assert_eq!(spec.scheduling_gates, None);
+    let told = scene
+        .unready_application(APPLICATION, reason::PLACEMENT_PENDING)
+        .await?;
+    scene.say(format_args!("IntegratedApp {APPLICATION}: {told}"));
+    assert_says(&told, &["disk-reader-0", "node-4", "not ready"]);
     // It runs when the node is back.
     block_in_place(|| lab.component("node-4/kubelet")?.start())?;
     ground.on_nodes(1).await?;
