@@ -29,7 +29,7 @@ impl Part {
     pub fn on_any(&self, wanted: impl Fn(&str) -> bool) -> u64 {
         let holders = |group: &&BTreeSet<String>| group.iter().any(|holder| wanted(holder));
         let groups = self.groups.iter().filter(|(group, _)| holders(group));
-        groups.map(|(_, bytes)| bytes).sum()
+        groups.fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 }
 

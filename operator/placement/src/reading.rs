@@ -1,5 +1,6 @@
 //! What pods read, and how much of it is where.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -7,6 +8,9 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::pod::index;
 use crate::{Data, DataState, Explanation, Located, Node, Part, Split};
+
+/// Most letters of why a Dataset cannot be looked at: each of many pods may repeat it.
+const LONGEST: usize = 256;
 
 /// What a pod reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,9 +102,9 @@ pub(crate) struct Library<'a> {
     /// Datasets whose first scan is under way, and since when the last of them is.
     pub(crate) pending: Option<(Vec<&'a str>, Timestamp)>,
     /// Datasets of which nothing is known, and why.
-    pub(crate) unknown: Vec<(&'a str, &'a str)>,
+    pub(crate) unknown: Vec<(&'a str, Cow<'a, str>)>,
     /// Datasets of which only older places are known, and why.
-    pub(crate) stale: Vec<(&'a str, &'a str)>,
+    pub(crate) stale: Vec<(&'a str, Cow<'a, str>)>,
 }
 
 struct Shelf<'a> {
@@ -148,7 +152,7 @@ impl<'a> Library<'a> {
                     Some(_) => &mut self.stale,
                     None => &mut self.unknown,
                 };
-                list.push((name, reason));
+                list.push((name, shortened(reason)));
                 last_known.as_deref()
             }
         }
@@ -166,6 +170,13 @@ impl<'a> Library<'a> {
             reading.add(shelf.places(index), shelf.weight);
         }
         reading
+    }
+}
+
+fn shortened(reason: &str) -> Cow<'_, str> {
+    match reason.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &reason[..end])),
+        None => Cow::Borrowed(reason),
     }
 }
 
@@ -247,4 +258,16 @@ fn from_explanation(explanation: &Explanation, node: &str) -> Option<Achieved> {
         local_bytes,
         total_bytes: explanation.total_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_letters() {
+        let most = "ü".repeat(LONGEST);
+        assert_eq!(shortened(&most), most);
+        assert_eq!(shortened(&format!("{most}ü")), format!("{most}…"));
+    }
 }

@@ -147,6 +147,42 @@ fn places_that_were_known_before_count_while_data_cannot_be_looked_at() {
 }
 
 #[test]
+fn a_long_failure_of_a_dataset_is_told_in_part() {
+    let mut world = World::of(&[4]);
+    world.add_data(&[(&[1], 8)]);
+    world.data[0].state = DataState::Failed {
+        reason: "no NameNode answers; ".repeat(1000),
+        last_known: None,
+    };
+    world.add_pod("risk-a");
+    world.step();
+    let reason = world.explanation("risk-a").reason;
+    assert!(reason.contains("Dataset data-0 does not count"), "{reason}");
+    assert!(reason.ends_with('…') && reason.len() < 512, "{reason}");
+}
+
+#[test]
+fn of_many_nodes_that_are_ruled_out_some_are_told() {
+    let mut world = World::of(&[1; 20]);
+    let held: Vec<_> = (1..=20)
+        .map(|node| ([node], u64::from(21 - node)))
+        .collect();
+    let held: Vec<(&[u32], u64)> = held.iter().map(|(nodes, mib)| (&nodes[..], *mib)).collect();
+    world.add_data(&held);
+    for node in 1..=19 {
+        world.cordon(&format!("node-{node}"));
+    }
+    world.add_pod("risk-a");
+    world.step();
+    let explanation = world.explanation("risk-a");
+    assert_eq!(explanation.node.as_deref(), Some("node-20"));
+    assert_eq!(explanation.excluded.len(), 8);
+    assert!(explanation.reason.ends_with(
+        "node-1 ruled out: cordoned; node-2 ruled out: cordoned; node-3 ruled out: cordoned; and 16 more nodes ruled out"
+    ), "{}", explanation.reason);
+}
+
+#[test]
 fn a_node_that_is_gone_is_named() {
     let mut world = World::of(&[4]);
     world.add_data(&[(&[1], 4), (&[9], 8)]);
