@@ -82,26 +82,42 @@ impl<'a> Board<'a> {
         self.index.get(name).copied()
     }
 
-    /// What rules a node out, apart from lack of room.
-    pub(crate) fn rules_out(&self, needs: &Needs<'_>, node: usize) -> Option<Excluded> {
+    /// Whether nothing but a lack of room can rule a node out.
+    pub(crate) fn allows(&self, needs: &Needs<'_>, node: usize) -> bool {
         let node = self.nodes[node];
-        let avoided = self.avoided.get(node.name.as_str());
-        let avoided = avoided.filter(|avoided| avoided.node_uid == node.uid);
-        needs.rules_out(node).or_else(|| {
-            let reason = avoided?.reason.clone();
-            Some(Excluded::Avoided { reason })
+        self.avoided(node).is_none() && needs.allows(node)
+    }
+
+    /// Whether nothing ruled a node out at the start of the decision.
+    pub(crate) fn was_open(&self, pod: &Pod, needs: &Needs<'_>, node: &str) -> bool {
+        self.position(node).is_some_and(|node| {
+            self.allows(needs, node)
+                && needs.lacking(&self.start[node]).is_none()
+                && self.may_join(pod, node)
         })
     }
 
     /// What ruled a node out at the start of the decision.
     pub(crate) fn excluded(&self, pod: &Pod, needs: &Needs<'_>, node: &str) -> Option<Excluded> {
-        let Some(node) = self.position(node) else {
+        let Some(position) = self.position(node) else {
             return Some(Excluded::Gone);
         };
-        let alone = || (!self.may_join(pod, node)).then_some(Excluded::NotAlone);
-        self.rules_out(needs, node)
-            .or_else(|| needs.lacks_room(&self.start[node]))
+        let node = self.nodes[position];
+        let avoided = || {
+            let reason = self.avoided(node)?.reason.clone();
+            Some(Excluded::Avoided { reason })
+        };
+        let alone = || (!self.may_join(pod, position)).then_some(Excluded::NotAlone);
+        needs
+            .rules_out(node)
+            .or_else(avoided)
+            .or_else(|| needs.lacks_room(&self.start[position]))
             .or_else(alone)
+    }
+
+    fn avoided(&self, node: &Node) -> Option<&'a Avoided> {
+        let avoided = self.avoided.get(node.name.as_str()).copied();
+        avoided.filter(|avoided| avoided.node_uid == node.uid)
     }
 
     /// How many pods like this one the node has room for now.

@@ -189,8 +189,7 @@ impl<'a> Needs<'a> {
         if !node.ready {
             return Some(Excluded::NotReady);
         }
-        let tolerations = self.spec.and_then(|spec| spec.tolerations.as_deref());
-        let tolerations = tolerations.unwrap_or_default();
+        let tolerations = self.tolerations();
         if node.cordoned && !tolerates_cordon(tolerations) {
             return Some(Excluded::Cordoned);
         }
@@ -202,15 +201,33 @@ impl<'a> Needs<'a> {
             .find_map(|constraint| constraint.rules_out(node))
     }
 
+    /// Whether nothing rules a node out, whatever else runs there; nothing is put into words.
+    pub(crate) fn allows(&self, node: &Node) -> bool {
+        let tolerations = self.tolerations();
+        node.ready
+            && (!node.cordoned || tolerates_cordon(tolerations))
+            && untolerated(&node.taints, tolerations).is_none()
+            && self.constraints().all(|constraint| constraint.allows(node))
+    }
+
+    fn tolerations(&self) -> &'a [Toleration] {
+        let tolerations = self.spec.and_then(|spec| spec.tolerations.as_deref());
+        tolerations.unwrap_or_default()
+    }
+
     /// What rules a node out for lack of room, when so much is free.
     pub(crate) fn lacks_room(&self, free: &Amounts) -> Option<Excluded> {
-        let mut asked = self.room.iter();
-        asked.find_map(|(resource, wanted)| {
-            (wanted > free.get(resource).max(0)).then(|| Excluded::NoRoom {
-                resource: resource.to_owned(),
-                wanted,
-            })
+        let (resource, wanted) = self.lacking(free)?;
+        Some(Excluded::NoRoom {
+            resource: resource.to_owned(),
+            wanted,
         })
+    }
+
+    /// The first resource of which more is asked for than is free, and how much is asked for.
+    pub(crate) fn lacking(&self, free: &Amounts) -> Option<(&str, i128)> {
+        let mut asked = self.room.iter();
+        asked.find(|(resource, wanted)| *wanted > free.get(resource).max(0))
     }
 
     /// Whether a claim rules out some nodes, so that pods of one template differ.
@@ -240,9 +257,7 @@ impl<'a> Needs<'a> {
         let left: Vec<BTreeSet<&str>> = constraints
             .iter()
             .map(|constraint| {
-                let matching = nodes
-                    .iter()
-                    .filter(|node| constraint.rules_out(node).is_none());
+                let matching = nodes.iter().filter(|node| constraint.allows(node));
                 matching.map(|node| node.name.as_str()).collect()
             })
             .collect();
@@ -312,7 +327,7 @@ enum Constraint<'a> {
     NodeAffinity(&'a [NodeSelectorTerm]),
     Claim {
         claim: &'a str,
-        field: String,
+        owner: Owner<'a>,
         terms: &'a [NodeSelectorTerm],
         recreated: Option<(&'a str, &'a BTreeSet<String>)>,
     },
@@ -320,6 +335,21 @@ enum Constraint<'a> {
         claim: &'a str,
         volume: &'a str,
     },
+}
+
+/// What says where a claim may be.
+enum Owner<'a> {
+    Class(&'a str),
+    Volume(&'a str),
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Class(name) => write!(f, "StorageClass {name} allowedTopologies"),
+            Owner::Volume(name) => write!(f, "PersistentVolume {name} spec.nodeAffinity"),
+        }
+    }
 }
 
 impl<'a> Constraint<'a> {
@@ -333,16 +363,32 @@ impl<'a> Constraint<'a> {
             }),
             Place::NotYetAnywhere { class, terms } => Some(Constraint::Claim {
                 claim: name,
-                field: format!("StorageClass {class} allowedTopologies"),
+                owner: Owner::Class(class),
                 terms: terms.as_deref()?,
                 recreated: None,
             }),
             Place::Bound(volume) => Some(Constraint::Claim {
                 claim: name,
-                field: format!("PersistentVolume {} spec.nodeAffinity", volume.name),
+                owner: Owner::Volume(&volume.name),
                 terms: volume.terms.as_deref()?,
                 recreated: Some((&volume.name, &volume.recreated)),
             }),
+        }
+    }
+
+    fn allows(&self, node: &Node) -> bool {
+        match self {
+            Constraint::NodeSelector(selector) => {
+                selector::unmatched(Some(selector), node).is_none()
+            }
+            Constraint::NodeAffinity(terms) => selector::matches(terms, node),
+            Constraint::Claim {
+                terms, recreated, ..
+            } => {
+                let again = |(_, nodes): &(&str, &BTreeSet<String>)| nodes.contains(&node.name);
+                selector::matches(terms, node) && !recreated.as_ref().is_some_and(again)
+            }
+            Constraint::Lost { .. } => false,
         }
     }
 
@@ -363,14 +409,14 @@ impl<'a> Constraint<'a> {
             }
             Constraint::Claim {
                 claim,
-                field,
+                owner,
                 terms,
                 recreated,
             } => {
                 if !selector::matches(terms, node) {
                     return Some(Excluded::Volume {
                         claim: (*claim).to_owned(),
-                        field: field.clone(),
+                        field: owner.to_string(),
                         terms: selector::described(terms),
                     });
                 }
@@ -409,12 +455,12 @@ impl fmt::Display for Constraint<'_> {
             ),
             Constraint::Claim {
                 claim,
-                field,
+                owner,
                 terms,
                 recreated,
             } => {
                 let terms = selector::described(terms);
-                write!(f, "{field} of the pod's claim {claim} asks for {terms}")?;
+                write!(f, "{owner} of the pod's claim {claim} asks for {terms}")?;
                 let recreated = recreated.iter().flat_map(|(_, nodes)| nodes.iter());
                 let recreated: BTreeSet<_> = recreated.map(String::as_str).collect();
                 if !recreated.is_empty() {

@@ -19,7 +19,9 @@ pub(crate) struct Holders<'a> {
     /// Those that may run the pod, with their bytes, those that hold most first.
     pub(crate) open: Vec<(&'a str, u64)>,
     /// The others, in the same order.
-    pub(crate) excluded: Vec<(&'a str, Excluded)>,
+    pub(crate) excluded: Vec<&'a str>,
+    /// What rules the first of these out: as many as are told anywhere.
+    told: Vec<(&'a str, Excluded)>,
 }
 
 impl<'a> Holders<'a> {
@@ -32,19 +34,24 @@ impl<'a> Holders<'a> {
         let mut holders = Holders {
             open: Vec::new(),
             excluded: Vec::new(),
+            told: Vec::new(),
         };
+        let pod = &view.app.pod;
         for node in reading.holders() {
-            match board.excluded(&view.app.pod, needs, node) {
-                Some(excluded) => holders.excluded.push((node, excluded)),
-                None => holders.open.push((node, reading.on(node))),
+            match board.was_open(pod, needs, node) {
+                true => holders.open.push((node, reading.on(node))),
+                false => holders.excluded.push(node),
             }
         }
+        let told = holders.excluded.iter().take(MOST_EXCLUDED.max(MOST_TOLD));
+        let told = told.filter_map(|node| Some((*node, board.excluded(pod, needs, node)?)));
+        holders.told = told.collect();
         holders
     }
 
     /// The nodes that are ruled out, in a sentence; empty if there are none.
     pub(crate) fn ruled_out(&self) -> String {
-        let told = self.excluded.iter().take(MOST_TOLD);
+        let told = self.told.iter().take(MOST_TOLD);
         let told: Vec<_> = told
             .map(|(node, why)| format!("{node} ruled out: {why}"))
             .collect();
@@ -57,7 +64,7 @@ impl<'a> Holders<'a> {
     }
 
     fn listed(&self) -> BTreeMap<String, String> {
-        let listed = self.excluded.iter().take(MOST_EXCLUDED);
+        let listed = self.told.iter().take(MOST_EXCLUDED);
         let listed = listed.map(|(node, why)| ((*node).to_owned(), why.to_string()));
         listed.collect()
     }
@@ -192,10 +199,10 @@ fn target(
     } = candidate;
     let able = |holder: &&str| {
         let position = board.position(holder);
-        position.is_some_and(|node| board.rules_out(needs, node).is_none())
+        position.is_some_and(|node| board.allows(needs, node))
     };
     let open = holders.open.iter().map(|(node, _)| *node);
-    let full = holders.excluded.iter().map(|(node, _)| *node).filter(able);
+    let full = holders.excluded.iter().copied().filter(able);
     let mut others: Vec<_> = open
         .chain(full)
         .filter(|node| Some(*node) != chosen)

@@ -113,7 +113,7 @@ impl<'a> Group<'a, '_> {
         let nodes: Vec<_> = (0..board.nodes.len())
             .map(|node| {
                 let pod = &first.view.app.pod;
-                let open = common.is_none_or(|needs| board.rules_out(needs, node).is_none());
+                let open = common.is_none_or(|needs| board.allows(needs, node));
                 NodeSlots {
                     slots: if open {
                         board.slots(pod, &first.needs, node)
@@ -142,7 +142,7 @@ impl<'a> Group<'a, '_> {
             .map(|member| {
                 let Candidate { needs, reading, .. } = &candidates[*member];
                 let allowed = tied.then(|| {
-                    let open = |node: &usize| board.rules_out(needs, *node).is_none();
+                    let open = |node: &usize| board.allows(needs, *node);
                     (0..board.nodes.len()).filter(open).collect()
                 });
                 task(board, &zones, reading, allowed)
@@ -216,7 +216,7 @@ impl<'a> Group<'a, '_> {
             .holders()
             .into_iter()
             .filter_map(|holder| board.position(holder))
-            .filter(|node| board.rules_out(&first.needs, *node).is_none())
+            .filter(|node| board.allows(&first.needs, *node))
             .collect();
         let mut occupied: BTreeMap<usize, u32> = BTreeMap::new();
         let mut running = 0u32;
@@ -263,7 +263,7 @@ impl<'a> Group<'a, '_> {
 /// Whether some node that may run a candidate is near its data.
 fn gains(board: &Board<'_>, candidate: &Candidate<'_>) -> bool {
     let Candidate { needs, reading, .. } = candidate;
-    let open = |node: usize| board.rules_out(needs, node).is_none();
+    let open = |node: usize| board.allows(needs, node);
     let mut holders = reading.holders().into_iter();
     let near = holders.any(|holder| board.position(holder).is_some_and(open));
     let zones = &reading.weighed.zones;

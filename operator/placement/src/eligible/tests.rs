@@ -26,7 +26,9 @@ fn pod(spec: Value) -> Pod {
 
 fn ruled_out(pod_spec: Value, node_spec: Value) -> Option<String> {
     let pod = pod(pod_spec);
-    let excluded = Needs::of(&pod, &[]).rules_out(&node(node_spec, "True"));
+    let (needs, node) = (Needs::of(&pod, &[]), node(node_spec, "True"));
+    let excluded = needs.rules_out(&node);
+    assert_eq!(needs.allows(&node), excluded.is_none());
     excluded.map(|excluded| excluded.to_string())
 }
 
@@ -78,8 +80,9 @@ fn a_cordon_is_a_taint_that_can_be_tolerated() {
 fn a_node_that_is_not_ready_runs_nothing() {
     let pod = pod(json!({"tolerations": [{"operator": "Exists"}]}));
     for ready in ["False", "Unknown"] {
-        let excluded = Needs::of(&pod, &[]).rules_out(&node(json!({}), ready));
-        assert_eq!(excluded, Some(Excluded::NotReady));
+        let (needs, node) = (Needs::of(&pod, &[]), node(json!({}), ready));
+        assert_eq!(needs.rules_out(&node), Some(Excluded::NotReady));
+        assert!(!needs.allows(&node));
     }
 }
 
@@ -152,4 +155,49 @@ fn pods_that_have_ended_take_no_room() {
     let node = Node::new(&serde_json::from_value(node).unwrap(), &pods);
     assert_eq!(crate::node::slots(&node.free, &room(&pods[0])), 2);
     assert_eq!(crate::node::slots(&node.free, &room(&pod(json!({})))), 8);
+}
+
+#[test]
+fn a_claim_allows_the_nodes_that_it_does_not_rule_out() {
+    let terms = |value: &str| {
+        let requirement = json!({"key": "disk", "operator": "In", "values": [value]});
+        let terms = json!([{"matchExpressions": [requirement]}]);
+        Some(serde_json::from_value::<Vec<NodeSelectorTerm>>(terms).unwrap())
+    };
+    let volume = |terms, recreated: &[&str]| {
+        Place::Bound(crate::volume::Volume {
+            name: "pv".to_owned(),
+            bytes: 1,
+            terms,
+            recreated: recreated.iter().map(|name| (*name).to_owned()).collect(),
+            attached: BTreeSet::new(),
+        })
+    };
+    let class = |terms| Place::NotYetAnywhere {
+        class: "local".to_owned(),
+        terms,
+    };
+    let lost = Place::Lost {
+        volume: "pv".to_owned(),
+    };
+    let (pod, node) = (pod(json!({})), node(json!({}), "True"));
+    for (place, allowed) in [
+        (volume(terms("hdd"), &[]), true),
+        (volume(terms("ssd"), &[]), false),
+        (volume(terms("hdd"), &["node-1"]), false),
+        (volume(terms("hdd"), &["node-2"]), true),
+        (class(terms("hdd")), true),
+        (class(terms("ssd")), false),
+        (class(None), true),
+        (lost, false),
+        (Place::Missing, true),
+    ] {
+        let claims = [Claim {
+            name: "data".to_owned(),
+            place,
+        }];
+        let needs = Needs::of(&pod, &claims);
+        assert_eq!(needs.allows(&node), allowed, "{claims:?}");
+        assert_eq!(needs.rules_out(&node).is_none(), allowed, "{claims:?}");
+    }
 }
