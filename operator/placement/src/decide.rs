@@ -13,24 +13,16 @@ use crate::plan::{Candidate, plan};
 use crate::pod::{Stage, View};
 use crate::reading::{Library, Reading};
 use crate::stuck::{after, avoided_until, stuck, to_second};
-use crate::{
-    AskedFor, Avoided, Decision, Explanation, Mode, Release, Reserved, Situation, Size, Waiting,
-};
+use crate::{AskedFor, Avoided, Decision, Explanation, Mode, Release, Situation, Size, Waiting};
 
 /// Seconds that a pod which may go anywhere waits for the first scan of its data.
 const SCAN_SECONDS: u32 = 30;
-/// Seconds that a release of a moment ago may take to show.
-const SHOWN_SECONDS: u32 = 5;
 
 /// What is done now about the pods of one application.
 ///
 /// Each gated pod is either released or waits, for a reason and until a time.
 pub fn decide(situation: &Situation) -> Decision {
-    let reserved = situation.reserved.iter();
-    let reserved = reserved.map(|reserved| (reserved.pod_uid.as_str(), reserved.node.as_str()));
-    let reserved = reserved.collect();
-    let views = situation.pods.iter();
-    let mut views: Vec<_> = views.map(|pod| View::of(pod, &reserved)).collect();
+    let mut views: Vec<_> = situation.pods.iter().map(View::of).collect();
     views.sort_by(|one, other| (&one.name, &one.uid).cmp(&(&other.name, &other.uid)));
     let stuck = stuck(situation, &views);
     let replaced = stuck
@@ -45,13 +37,6 @@ pub fn decide(situation: &Situation) -> Decision {
     };
     let library = Library::new(&situation.data, &situation.nodes);
     let board = Board::new(situation, &views, &replaced, &stuck.avoided);
-    let leaving = views
-        .iter()
-        .filter(|view| matches!(view.stage, Stage::Leaving(_)));
-    decision.waiting.extend(leaving.map(|view| {
-        let until = after(situation.now, SHOWN_SECONDS);
-        waiting(view, "its release is under way".to_owned(), until)
-    }));
     let gated = views.iter().filter(|view| view.stage == Stage::Gated);
     let gated: Vec<_> = gated.collect();
     if !gated.is_empty() {
@@ -96,7 +81,6 @@ fn released_anywhere(pod: &Pod, bytes: u64, reason: &str, now: Timestamp) -> Opt
         uid: pod.uid().unwrap_or_default(),
         patch: pin::release(pod, &Target::Anywhere, &explanation)?,
         explanation,
-        reserved: None,
     })
 }
 
@@ -275,11 +259,6 @@ impl<'a> Round<'a> {
             pod: candidate.view.name.clone(),
             uid: candidate.view.uid.clone(),
             patch,
-            reserved: explanation.node.clone().map(|node| Reserved {
-                node,
-                pod_uid: candidate.view.uid.clone(),
-                requests: candidate.needs.room.clone(),
-            }),
             explanation,
         });
     }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use json_patch::Patch;
 
-use crate::{Avoided, Explanation, Reserved};
+use crate::{Avoided, Explanation};
 
 /// What is done now about the pods of one application.
 ///
@@ -33,8 +33,6 @@ pub struct Release {
     pub patch: Patch,
     /// What the patch writes into the annotation.
     pub explanation: Explanation,
-    /// The room that it takes; `None` if it was sent to no node.
-    pub reserved: Option<Reserved>,
 }
 
 /// A pod to delete.

@@ -44,8 +44,6 @@ pub enum Pass {
     OfDaemonSet,
     /// The pod's selectors leave one node.
     Pinned,
-    /// The cluster has one node.
-    OneNode,
     /// There are fewer bytes than the threshold.
     BelowThreshold {
         /// All bytes.
@@ -61,15 +59,9 @@ pub enum Pass {
 
 /// Whether a gate buys something for a new pod: a better node, for which a decision is worth the
 /// wait. Data that were not scanned yet are worth it.
-///
-/// `nodes` is how many nodes the cluster has, if that is known.
-pub fn gate(pod: &Pod, mode: Mode, threshold: u64, data: &[Known], nodes: Option<usize>) -> Gate {
+pub fn gate(pod: &Pod, mode: Mode, threshold: u64, data: &[Known]) -> Gate {
     let bought = of_pod(pod).or_else(|| of_data(mode, threshold, data));
-    match bought {
-        Some(pass) => Gate::Pass(pass),
-        None if nodes == Some(1) => Gate::Pass(Pass::OneNode),
-        None => Gate::Wait,
-    }
+    bought.map_or(Gate::Wait, Gate::Pass)
 }
 
 fn of_pod(pod: &Pod) -> Option<Pass> {
@@ -145,7 +137,6 @@ impl fmt::Display for Pass {
             Pass::OnNode => write!(f, "the pod names its node"),
             Pass::OfDaemonSet => write!(f, "a DaemonSet sends the pod to its node"),
             Pass::Pinned => write!(f, "the pod's own selectors leave one node"),
-            Pass::OneNode => write!(f, "the cluster has one node"),
             Pass::BelowThreshold { bytes, threshold } => write!(
                 f,
                 "its data have {}, less than locality.thresholdBytes, {}",
@@ -178,7 +169,7 @@ mod tests {
     fn decided(spec: Value, mode: Mode, data: &[Known]) -> Gate {
         let mut spec = spec;
         spec["containers"] = json!([]);
-        gate(&pod(spec), mode, 1024, data, None)
+        gate(&pod(spec), mode, 1024, data)
     }
 
     #[test]
@@ -248,7 +239,7 @@ mod tests {
             }]))
             .unwrap(),
         );
-        let found = gate(&pod, Mode::Required, 1, &[MUCH], None);
+        let found = gate(&pod, Mode::Required, 1, &[MUCH]);
         assert_eq!(found, Gate::Pass(Pass::OfDaemonSet));
     }
 
@@ -270,12 +261,5 @@ mod tests {
             ]},
         }}});
         assert_eq!(decided(spec, Mode::Preferred, &[MUCH]), Gate::Wait);
-    }
-
-    #[test]
-    fn one_node_leaves_no_choice() {
-        let pod = pod(json!({"containers": []}));
-        let found = gate(&pod, Mode::Preferred, 1, &[MUCH], Some(1));
-        assert_eq!(found, Gate::Pass(Pass::OneNode));
     }
 }

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
@@ -27,8 +25,6 @@ pub(crate) struct View<'a> {
 pub(crate) enum Stage<'a> {
     /// Behind our gate.
     Gated,
-    /// Behind our gate as far as can be seen, but just released to this node.
-    Leaving(&'a str),
     /// Without our gate, and on no node.
     Released,
     /// On a node.
@@ -40,15 +36,11 @@ pub(crate) enum Stage<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A pod of a situation, whose reserved room is by the UIDs of pods.
-    pub(crate) fn of(app: &'a AppPod, reserved: &BTreeMap<&str, &'a str>) -> View<'a> {
+    /// A pod of a situation.
+    pub(crate) fn of(app: &'a AppPod) -> View<'a> {
         let pod = app.pod.as_ref();
         let created = pod.creation_timestamp().map(|created| created.0);
         let uid = pod.uid().unwrap_or_default();
-        let stage = match (stage(pod), reserved.get(uid.as_str())) {
-            (Stage::Gated, Some(node)) => Stage::Leaving(node),
-            (stage, _) => stage,
-        };
         View {
             name: pod.name_any(),
             uid,
@@ -56,7 +48,7 @@ impl<'a> View<'a> {
             created: created.unwrap_or(Timestamp::UNIX_EPOCH),
             template: template(pod),
             index: index(pod),
-            stage,
+            stage: stage(pod),
             explanation: Explanation::of(pod),
         }
     }
@@ -64,7 +56,7 @@ impl<'a> View<'a> {
     /// The node that it is on, or was sent to and may still be bound to.
     pub(crate) fn node(&self) -> Option<&str> {
         match self.stage {
-            Stage::Leaving(node) | Stage::Bound(node) => Some(node),
+            Stage::Bound(node) => Some(node),
             Stage::Released => self.valid_explanation()?.node.as_deref(),
             Stage::Gated | Stage::Succeeded | Stage::Gone => None,
         }
@@ -76,10 +68,7 @@ impl<'a> View<'a> {
 
     /// Whether it runs, or will once the scheduler has bound it.
     pub(crate) fn is_placed(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Leaving(_) | Stage::Released | Stage::Bound(_)
-        )
+        matches!(self.stage, Stage::Released | Stage::Bound(_))
     }
 
     /// The node on which the scheduler makes pods of lower priority end for it.

@@ -24,8 +24,8 @@ pub struct Situation {
     pub workload: Workload,
     /// The data that the pods read; empty if the application names none.
     pub data: Vec<Data>,
-    /// Room that decisions of a moment ago have taken and that neither `nodes` nor `pods` show yet,
-    /// of this and other applications. A gated pod that is in it counts as released.
+    /// Room that pods of other applications will take, which were let go and which `nodes` do not
+    /// show yet.
     pub reserved: Vec<Reserved>,
     /// Nodes to avoid, as the last decision said.
     pub avoided: Vec<Avoided>,

@@ -24,7 +24,7 @@ pub(crate) fn waits(
     };
     let threshold = locality.threshold_bytes.unwrap_or(THRESHOLD_BYTES);
     let threshold = u64::try_from(threshold).unwrap_or_default();
-    gate(pod, mode, threshold, &data, None) == Gate::Wait
+    gate(pod, mode, threshold, &data) == Gate::Wait
 }
 
 fn known(dataset: &Dataset) -> Known {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use outrigger_placement::{AskedFor, Workload, decide};
+use outrigger_placement::{AskedFor, Reserved, Workload, decide, room};
 use serde_json::json;
 
 use crate::world::{MIB, World};
@@ -164,23 +164,17 @@ fn weights_say_what_a_byte_counts() {
 }
 
 #[test]
-fn a_release_that_does_not_show_yet_counts_as_done() {
+fn room_that_pods_of_others_will_take_is_taken() {
     let mut world = World::of(&[1, 1]);
     world.add_data(&[(&[1], 8), (&[2], 4)]);
-    world.locality.max_skew = 9;
     world.add_pod("a");
-    let first = world.decide();
-    world.add_pod("b");
     let mut situation = world.situation();
-    situation
-        .reserved
-        .extend(first.releases[0].reserved.clone());
-    let second = decide(&situation);
-    let sent: Vec<_> = second.releases.iter().map(|release| &release.pod).collect();
-    assert_eq!(sent, ["b"]);
-    assert_eq!(
-        second.releases[0].explanation.node.as_deref(),
-        Some("node-2")
-    );
-    assert_eq!(second.waiting[0].reason, "its release is under way");
+    situation.reserved.push(Reserved {
+        node: "node-1".to_owned(),
+        pod_uid: "another".to_owned(),
+        requests: room(&situation.pods[0].pod),
+    });
+    let decision = decide(&situation);
+    let sent = decision.releases[0].explanation.node.as_deref();
+    assert_eq!(sent, Some("node-2"));
 }
