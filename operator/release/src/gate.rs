@@ -6,8 +6,6 @@ use json_patch::Patch as JsonPatch;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use outrigger_control::layout::PLACEMENT_GATE;
-use serde_json::json;
 use tokio::time::sleep;
 
 use crate::ReleaseError;
@@ -50,19 +48,6 @@ struct Gated {
     uid: Option<String>,
     name: PodName,
     opening: JsonPatch,
-}
-
-/// The patch that takes our gate, and nothing else, off a pod; `None` if it has none. It fails on a
-/// pod whose gates have changed since.
-pub fn opening(pod: &Pod) -> Option<JsonPatch> {
-    let gates = pod.spec.as_ref()?.scheduling_gates.as_ref()?;
-    let index = gates.iter().position(|gate| gate.name == PLACEMENT_GATE)?;
-    let path = format!("/spec/schedulingGates/{index}");
-    let patch = json!([
-        {"op": "test", "path": format!("{path}/name"), "value": PLACEMENT_GATE},
-        {"op": "remove", "path": path},
-    ]);
-    serde_json::from_value(patch).ok()
 }
 
 /// Which of the listed pods are meant.
@@ -157,7 +142,7 @@ async fn list(pods: &Api<Pod>, namespace: Option<&str>) -> Result<Vec<Gated>, Re
             Some(Gated {
                 uid: pod.uid(),
                 name: PodName::of(pod),
-                opening: opening(pod)?,
+                opening: outrigger_placement::open(pod)?,
             })
         }));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -180,43 +165,4 @@ async fn open_one(client: &Client, pod: Gated) -> (PodName, Result<bool, kube::E
         Err(error) => Err(error),
     };
     (pod.name, opened)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-    use serde_json::Value;
-
-    use super::*;
-
-    fn opened(gates: Value) -> Option<Value> {
-        let mut value = json!({"spec": {"containers": [], "schedulingGates": gates}});
-        let pod: Pod = serde_json::from_value(value.clone()).unwrap();
-        json_patch::patch(&mut value, &opening(&pod)?).unwrap();
-        Some(value["spec"]["schedulingGates"].clone())
-    }
-
-    #[test]
-    fn gates_of_others_stay_in_their_order() {
-        let ours = json!({"name": "outrigger.dev/placement"});
-        let (quota, volume) = (json!({"name": "quota"}), json!({"name": "volume"}));
-        assert_eq!(opened(json!([ours])), Some(json!([])));
-        assert_eq!(
-            opened(json!([quota, ours, volume])),
-            Some(json!([quota, volume]))
-        );
-        assert_eq!(opened(json!([quota, volume])), None);
-        assert_eq!(opened(json!([])), None);
-    }
-
-    #[test]
-    fn a_pod_whose_gates_have_changed_is_left_alone() {
-        let pod = |gates: Value| json!({"spec": {"containers": [], "schedulingGates": gates}});
-        let ours = json!({"name": "outrigger.dev/placement"});
-        let seen: Pod = serde_json::from_value(pod(json!([ours]))).unwrap();
-        let mut now = pod(json!([{"name": "quota"}, ours]));
-        json_patch::patch(&mut now, &opening(&seen).unwrap()).unwrap_err();
-        assert_eq!(now, pod(json!([{"name": "quota"}, ours])));
-    }
 }

@@ -14,7 +14,7 @@ mod webhook;
 
 pub use connections::Connections;
 pub use error::ReleaseError;
-pub use gate::{PodName, opening};
+pub use gate::PodName;
 pub use lease::{HOLD, HOLDER, LEASE_NAME};
 pub use release::{Place, Released, release_all, release_in};
 pub use step::{Step, Tell};

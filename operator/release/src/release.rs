@@ -6,9 +6,10 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
+use outrigger_placement::is_gated;
 use tokio::time::sleep;
 
-use crate::gate::{Meant, PodName, open, opening};
+use crate::gate::{Meant, PodName, open};
 use crate::lease::{LEASE_NAME, Taken, take};
 use crate::patience::persist;
 use crate::webhook::{self, Known};
@@ -93,7 +94,7 @@ pub async fn release_in(
         let doing = || format!("pod {pod} cannot be read");
         match persist(doing, || pods.get_opt(name)).await? {
             None => return Err(ReleaseError::NoSuchPod(pod)),
-            Some(found) if opening(&found).is_none() => drop(not_gated.insert(pod)),
+            Some(found) if !is_gated(&found) => drop(not_gated.insert(pod)),
             Some(_) => {}
         }
     }

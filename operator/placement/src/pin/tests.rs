@@ -108,6 +108,24 @@ fn opening_the_gate_changes_nothing_else() {
     assert_eq!(open(&read), None);
 }
 
+#[test]
+fn gates_of_others_stay_in_their_order() {
+    let ours = json!({"name": "outrigger.dev/placement"});
+    let (quota, volume) = (json!({"name": "quota"}), json!({"name": "volume"}));
+    let mut gated = pod(json!({}));
+    gated["spec"]["schedulingGates"] = json!([quota, ours, volume]);
+    let read: Pod = serde_json::from_value(gated.clone()).unwrap();
+    let opening = open(&read).unwrap();
+    let mut opened = gated.clone();
+    json_patch::patch(&mut opened, &opening).unwrap();
+    assert_eq!(opened["spec"]["schedulingGates"], json!([quota, volume]));
+    // One whose gates have changed since is left alone.
+    gated["spec"]["schedulingGates"] = json!([ours, volume]);
+    let changed = gated.clone();
+    json_patch::patch(&mut gated, &opening).unwrap_err();
+    assert_eq!(gated, changed);
+}
+
 /// Node affinity as users write it, with what the API server keeps: no empty lists.
 fn affinities() -> impl Strategy<Value = Value> {
     let expression = prop::sample::select(vec![
