@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 use crate::answer::{BlockLocation, FileBlocks, FileStatus, Located, LocatedBlock};
 use crate::cache::{Bytes, Interner, Places};
 use crate::data_node::DataNodeId;
-use crate::error::PathError;
+use crate::error::{PathError, ScanError};
 use crate::liveness::{DataNodes, in_service, split};
 use crate::name_nodes::Operation::{self, BlockLocations, FileBlockLocations};
 use crate::name_nodes::{Question, Reply, Trouble};
 use crate::path::HdfsPath;
-use crate::session::Session;
+use crate::session::{Session, add};
 
 /// Blocks in one answer, which keeps it far below its limit: a block takes about 400 bytes, or
 /// 3 KiB where the answer says more of its copies.
@@ -60,7 +60,7 @@ impl Session<'_> {
         status: &FileStatus,
     ) -> Result<Option<Found>, Trouble> {
         match self.sum(path, status).await {
-            Ok(sum) => Ok(Some(sum.found(self.cache.lock().holders()))),
+            Ok(sum) => Ok(Some(sum.found(self.cache.lock().holders())?)),
             Err(Trouble::Path(PathError::Missing(_))) => Ok(None),
             Err(trouble) => Err(trouble),
         }
@@ -104,7 +104,11 @@ impl Session<'_> {
             question.range = pages.then_some((sum.length, stretch));
             let reply = self.name_nodes.ask(&question).await?;
             let before = sum.length;
-            sum.add(reply, &mut self.data_nodes.lock(), path, status.replication)?;
+            {
+                let mut data_nodes = self.data_nodes.lock();
+                sum.add(reply, &mut data_nodes, path, status.replication)?;
+                data_nodes.bounded()?;
+            }
             // An answer without a further block ends it, whatever was listed.
             if !pages || sum.length == before || sum.length >= status.length {
                 return Ok(sum);
@@ -150,21 +154,20 @@ impl Sum {
             self.unsettled |= block.holders.len() as u64 != u64::from(replication);
             self.length = self.length.saturating_add(block.length);
             self.blocks = self.blocks.saturating_add(1);
-            *self.bytes.entry(block.holders).or_default() += block.length;
+            add(self.bytes.entry(block.holders).or_default(), block.length);
         }
         Ok(())
     }
 
-    fn found(self, interner: &mut Interner) -> Found {
+    fn found(self, interner: &mut Interner) -> Result<Found, ScanError> {
         let bytes = self.bytes.into_iter().filter(|(_, bytes)| *bytes > 0);
-        let numbered: Vec<_> = bytes
-            .map(|(holders, bytes)| (interner.number(holders), bytes))
-            .collect();
+        let numbered = bytes.map(|(holders, bytes)| Ok((interner.number(holders)?, bytes)));
+        let numbered = numbered.collect::<Result<Vec<_>, ScanError>>()?;
         let bytes = match numbered[..] {
             [(set, _)] => Bytes::All(set),
             _ => Bytes::Some(numbered.into()),
         };
-        Found {
+        Ok(Found {
             length: self.length,
             under_construction: self.under_construction,
             places: Places {
@@ -172,7 +175,7 @@ impl Sum {
                 unsettled: u8::from(self.unsettled),
                 bytes,
             },
-        }
+        })
     }
 }
 

@@ -8,11 +8,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::data_node::{DataNodeId, Holders};
+use crate::error::ScanError;
 use crate::path::HdfsPath;
 
 /// For how long a file with too few or too many copies is believed at first: HDFS makes and removes
 /// them without any other sign. Each time that it is found so again doubles it.
 const UNSETTLED_AGE: Duration = Duration::from_secs(30);
+
+/// Most sets of holders of a scan. A set takes about 300 bytes here, and more once its DataNodes
+/// are told as nodes.
+const MOST_SETS: usize = 200_000;
 
 /// Where the blocks of files are.
 ///
@@ -121,6 +126,10 @@ impl Cache {
             (Some(_), None) | (None, Some(_)) | (None, None) => self.files.clear(),
         }
         self.counting = counting;
+        // Scans that do not come across all files leave sets behind that nothing has any more.
+        if self.holders.sets.len() > MOST_SETS / 2 {
+            self.forget_sets();
+        }
     }
 
     /// What is known of a file, if it has not changed and was asked about recently.
@@ -172,6 +181,11 @@ impl Cache {
         if self.files.capacity() / 4 > self.files.len() {
             self.files.shrink_to_fit();
         }
+        self.forget_sets();
+    }
+
+    /// Forgets sets that no file has, if they are many.
+    fn forget_sets(&mut self) {
         let mut used = vec![false; self.holders.sets.len()];
         for set in self.files.values().flat_map(|known| known.places.sets()) {
             if let Some(used) = used.get_mut(set as usize) {
@@ -179,7 +193,7 @@ impl Cache {
             }
         }
         let wanted = used.iter().filter(|used| **used).count();
-        if used.len() / 2 > wanted {
+        if used.len() / 2 > wanted || used.len() > MOST_SETS / 2 {
             let numbers = self.holders.keep(&used);
             let number = |set: u32| numbers.get(set as usize).copied().unwrap_or_default();
             for known in self.files.values_mut() {
@@ -226,13 +240,21 @@ impl Places {
 // === impl Interner ===
 
 impl Interner {
-    /// The number of a set.
-    pub(crate) fn number(&mut self, set: BTreeSet<DataNodeId>) -> u32 {
+    /// The number of a set, unless it is one more than may be remembered.
+    pub(crate) fn number(&mut self, set: BTreeSet<DataNodeId>) -> Result<u32, ScanError> {
         if let Some(number) = self.numbers.get(&set) {
-            return *number;
+            return Ok(*number);
         }
-        let set: Holders = Arc::new(set);
-        // There are at most as many sets as blocks.
+        if self.sets.len() >= MOST_SETS {
+            return Err(ScanError::TooVaried {
+                what: "sets of DataNodes that hold a block",
+                allowed: MOST_SETS,
+            });
+        }
+        Ok(self.add(Arc::new(set)))
+    }
+
+    fn add(&mut self, set: Holders) -> u32 {
         let number = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
         self.sets.push(set.clone());
         self.numbers.insert(set, number);
@@ -251,7 +273,7 @@ impl Interner {
         for (set, wanted) in self.sets.iter().zip(wanted) {
             numbers.push(u32::try_from(kept.sets.len()).unwrap_or(u32::MAX));
             if *wanted {
-                kept.number(BTreeSet::clone(set));
+                kept.add(set.clone());
             }
         }
         *self = kept;

@@ -46,6 +46,16 @@ pub enum ScanError {
         /// The limit.
         allowed: u64,
     },
+    /// Too much to remember.
+    #[error(
+        "the NameNode tells of more than {allowed} {what}, which is the limit of a Dataset; several Datasets with fewer paths each may do"
+    )]
+    TooVaried {
+        /// `DataNodes` or `sets of DataNodes that hold a block`.
+        what: &'static str,
+        /// The limit.
+        allowed: usize,
+    },
 }
 
 /// What one NameNode did instead of answering, so that the next one is asked.

@@ -184,7 +184,8 @@ impl Identified {
         let mut groups = BTreeMap::new();
         for (holders, bytes) in &path.groups {
             let nodes = holders.iter().filter_map(|holder| self.nodes.get(holder));
-            *groups.entry(nodes.cloned().collect()).or_default() += bytes;
+            let sum: &mut u64 = groups.entry(nodes.cloned().collect()).or_default();
+            *sum = sum.saturating_add(*bytes);
         }
         groups
     }

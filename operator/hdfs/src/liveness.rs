@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use crate::answer::{Jmx, Node, Nodes};
 use crate::data_node::{DataNode, DataNodeId, DataNodeState};
+use crate::error::ScanError;
 use crate::http::shortened;
+
+/// Most DataNodes of a scan: more than the largest clusters have.
+const MOST: usize = 20_000;
 
 /// What a NameNode says of itself and its DataNodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,6 +132,19 @@ impl DataNodes {
         }
     }
 
+    /// Whether there are no more than a scan may remember. Of those that only blocks tell of, one
+    /// too many is kept, and no further one.
+    pub(crate) fn bounded(&self) -> Result<(), ScanError> {
+        let told = self.told.as_ref().map_or(0, BTreeMap::len);
+        match told.max(self.seen.len()) > MOST {
+            true => Err(ScanError::TooVaried {
+                what: "DataNodes",
+                allowed: MOST,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// The DataNodes whose copies count, if it is known who is alive.
     pub(crate) fn counting(&self) -> Option<BTreeSet<DataNodeId>> {
         let counting = self.told.as_ref()?.iter();
@@ -154,6 +171,9 @@ impl DataNodes {
             };
             return known.filter(|id| told.get(id).is_some_and(|node| node.state.counts()));
         }
+        if self.seen.len() > MOST && !self.seen.contains_key(&id) {
+            return None;
+        }
         self.seen.entry(id.clone()).or_insert_with(|| DataNode {
             host: host.to_owned(),
             ip,
@@ -172,5 +192,50 @@ impl DataNodes {
         BTreeMap<DataNodeId, DataNode>,
     ) {
         (self.told.unwrap_or_default(), self.seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data_nodes(count: usize) -> BTreeMap<DataNodeId, DataNode> {
+        let data_node = |number: usize| {
+            let data_node = DataNode {
+                host: format!("node-{number}"),
+                ip: None,
+                port: 9866,
+                rack: None,
+                state: DataNodeState::InService,
+            };
+            (data_node.id(), data_node)
+        };
+        (0..count).map(data_node).collect()
+    }
+
+    #[test]
+    fn more_data_nodes_than_any_cluster_has_are_refused() {
+        assert_eq!(DataNodes::new(Some(data_nodes(MOST))).bounded(), Ok(()));
+        let refused = DataNodes::new(Some(data_nodes(MOST + 1))).bounded();
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "the NameNode tells of more than 20000 DataNodes, which is the limit of a Dataset; several Datasets with fewer paths each may do"
+        );
+    }
+
+    #[test]
+    fn data_nodes_that_only_blocks_tell_of_are_not_remembered_without_end() {
+        let mut data_nodes = DataNodes::new(None);
+        let mut holder = |number: usize| {
+            let host = format!("node-{number}");
+            let holder = data_nodes.holder(&host, "", 9866, None);
+            (holder.is_some(), data_nodes.bounded().is_ok())
+        };
+        for number in 0..MOST {
+            assert_eq!(holder(number), (true, true));
+        }
+        assert_eq!(holder(MOST), (true, false));
+        assert_eq!(holder(MOST + 1), (false, false));
+        assert_eq!(holder(7), (true, false));
     }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 
 use futures::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
 use crate::data_node::{DataNode, DataNodeId, Holders};
@@ -43,7 +42,7 @@ pub struct Scan {
 }
 
 /// Where the bytes of one path are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PathScan {
     /// The path, as it was asked for.
     pub path: String,
@@ -98,6 +97,7 @@ impl Scanner {
         let overview = self.name_nodes.overview().await?;
         let liveness_known = overview.data_nodes.is_some();
         let data_nodes = DataNodes::new(overview.data_nodes);
+        data_nodes.bounded()?;
         self.cache.get_mut().begin(data_nodes.counting());
         let session = Session {
             name_nodes: &self.name_nodes,
@@ -244,30 +244,4 @@ fn held(
         }
     }
     told
-}
-
-// === impl Scan ===
-
-impl Scan {
-    /// A short text that differs when bytes are elsewhere, and is the same when they are not.
-    pub fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        let mut text = |text: &str| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        };
-        for path in &self.paths {
-            text(&path.path);
-            text(&format!("{} {}", path.bytes, path.groups.len()));
-            for (holders, bytes) in &path.groups {
-                text(&format!("{bytes} {}", holders.len()));
-                holders.iter().for_each(|holder| text(holder.as_str()));
-            }
-        }
-        let hash = hash.finalize();
-        hash[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
 }

@@ -123,7 +123,7 @@ impl Session<'_> {
         for (path, status) in files {
             let mut cache = self.cache.lock();
             if status.ec_bit {
-                let nowhere = cache.holders().number(BTreeSet::new());
+                let nowhere = cache.holders().number(BTreeSet::new())?;
                 tally.erasure_coded(&status, nowhere);
             } else if let Some(places) = cache.find(&path, version(&status)) {
                 self.remembered.fetch_add(1, Relaxed);
@@ -235,6 +235,11 @@ impl Session<'_> {
     }
 }
 
+/// Adds to a sum of what a server says, which may be anything.
+pub(crate) fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
 fn version(status: &FileStatus) -> Version {
     Version {
         length: status.length,
@@ -246,19 +251,20 @@ fn version(status: &FileStatus) -> Version {
 
 impl Tally {
     fn add(&mut self, length: u64, places: &Places) {
-        self.scan.bytes += length;
-        self.scan.blocks += u64::from(places.blocks);
+        add(&mut self.scan.bytes, length);
+        add(&mut self.scan.blocks, places.blocks.into());
         for (set, bytes) in places.bytes(length) {
-            *self.bytes.entry(set).or_default() += bytes;
+            add(self.bytes.entry(set).or_default(), bytes);
         }
     }
 
     /// Each block is spread over several DataNodes, with parity on more: none holds it.
     fn erasure_coded(&mut self, status: &FileStatus, nowhere: u32) {
-        self.scan.bytes += status.length;
-        self.scan.erasure_coded += status.length;
-        self.scan.blocks += status.length.div_ceil(status.block_size.max(1));
-        *self.bytes.entry(nowhere).or_default() += status.length;
+        add(&mut self.scan.bytes, status.length);
+        add(&mut self.scan.erasure_coded, status.length);
+        let blocks = status.length.div_ceil(status.block_size.max(1));
+        add(&mut self.scan.blocks, blocks);
+        add(self.bytes.entry(nowhere).or_default(), status.length);
     }
 
     fn finish(self, holders: &Interner) -> PathScan {

@@ -32,17 +32,17 @@ pub struct Settings {
     pub silent_after: Duration,
 }
 
-impl Default for Settings {
-    /// 3 s for a connection and 10 s for a request, 8 MiB of answer, 500 requests per second, 16 at a time, 500,000 files,
-    /// locations for an hour, silence of 30 s.
-    fn default() -> Settings {
+impl Settings {
+    /// For so many files and requests per second: 3 s for a connection and 10 s for a request, 4 MiB of answer, 8 requests
+    /// at a time, locations for an hour, silence of 30 s.
+    pub fn new(max_files: u64, requests_per_second: u32) -> Settings {
         Settings {
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
-            answer_bytes: 8 << 20,
-            requests_per_second: 500,
-            concurrency: 16,
-            max_files: 500_000,
+            answer_bytes: 4 << 20,
+            requests_per_second,
+            concurrency: 8,
+            max_files,
             location_age: Duration::from_secs(3600),
             silent_after: Duration::from_secs(30),
         }

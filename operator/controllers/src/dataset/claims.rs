@@ -1,6 +1,7 @@
 //! Where the bytes of claims are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::NodeSelectorTerm;
 use outrigger_api::DatasetProblem;
@@ -84,7 +85,7 @@ pub(super) fn find(
         );
         wrongs.insert(Wrong::Missing, vec![message]);
     }
-    places.located = Located { parts };
+    places.located = Arc::new(Located { parts });
     Finding {
         places: Some(places),
         unknown_data_nodes: Vec::new(),

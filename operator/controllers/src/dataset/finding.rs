@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use outrigger_api::conditions::reason;
 use outrigger_api::{DatasetProblem, NodeBytes};
@@ -33,7 +34,7 @@ pub(super) struct Trouble {
 /// Where the bytes of a dataset are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Places {
-    pub(super) located: Located,
+    pub(super) located: Arc<Located>,
     pub(super) counts: Counts,
     /// Nodes that hold some of the bytes and are not ready, so that they do not count.
     pub(super) not_ready: BTreeSet<String>,
@@ -57,14 +58,14 @@ impl Default for Counts {
 impl Places {
     /// All bytes, each counted once.
     pub(super) fn bytes(&self) -> u64 {
-        self.located.parts.iter().map(|part| part.bytes).sum()
+        total(self.located.parts.iter().map(|part| part.bytes))
     }
 
     /// Bytes that are on no node, or on none more than on another.
     pub(super) fn on_no_node(&self) -> u64 {
         let groups = self.located.parts.iter().flat_map(|part| &part.groups);
         let nowhere = groups.filter(|(nodes, _)| nodes.is_empty());
-        nowhere.map(|(_, bytes)| bytes).sum()
+        total(nowhere.map(|(_, bytes)| *bytes))
     }
 
     /// The nodes that hold some of the bytes: those that hold most come first, and of those with
@@ -73,7 +74,8 @@ impl Places {
         let mut held: BTreeMap<&str, u64> = BTreeMap::new();
         for (nodes, bytes) in self.located.parts.iter().flat_map(|part| &part.groups) {
             for node in nodes.iter().filter(|_| *bytes > 0) {
-                *held.entry(node).or_default() += bytes;
+                let held = held.entry(node).or_default();
+                *held = held.saturating_add(*bytes);
             }
         }
         let mut held: Vec<_> = held.into_iter().collect();
@@ -150,6 +152,11 @@ pub(super) fn counted(count: u64, thing: &str) -> String {
     }
 }
 
+/// A sum, or the largest number instead: a server may say anything.
+pub(super) fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
 /// A number that the API knows as one with a sign.
 pub(super) fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -179,13 +186,13 @@ mod tests {
         });
         let groups: BTreeMap<BTreeSet<String>, u64> = groups.collect();
         Places {
-            located: Located {
+            located: Arc::new(Located {
                 parts: vec![Part {
                     name: "/market".into(),
-                    bytes: groups.values().sum(),
+                    bytes: total(groups.values().copied()),
                     groups,
                 }],
-            },
+            }),
             counts: Counts::Hdfs {
                 files: 6,
                 blocks: 24,
@@ -230,5 +237,21 @@ mod tests {
     fn bytes_without_a_node_are_counted_apart() {
         let some = places(&[(&[], 3), (&["node-1"], 4)]);
         assert_eq!((some.bytes(), some.on_no_node()), (7, 3));
+    }
+
+    #[test]
+    fn more_bytes_than_can_be_are_the_most_that_can_be() {
+        let (a, b) = (&["node-1"][..], &["node-1", "node-2"][..]);
+        let absurd = places(&[(a, u64::MAX), (b, 9), (&[], 8)]);
+        assert_eq!((absurd.bytes(), absurd.on_no_node()), (u64::MAX, 8));
+        assert_eq!(absurd.nodes()[0].bytes, i64::MAX);
+        let parts = absurd.located.parts.iter().cycle().take(2).cloned();
+        let twice = Places {
+            located: Arc::new(Located {
+                parts: parts.collect(),
+            }),
+            ..absurd.clone()
+        };
+        assert_eq!((twice.bytes(), twice.on_no_node()), (u64::MAX, 16));
     }
 }

@@ -12,7 +12,7 @@ use outrigger_hdfs::identity::{DataNodePod, Identified, NamedNode, by_host_name,
 use outrigger_hdfs::{DataNode, DataNodeId, PathError, PathScan, ScanError, ServerError};
 use outrigger_placement::{Located, Part, Size};
 
-use super::finding::{Counts, Finding, Places, Trouble, counted, first_of};
+use super::finding::{Counts, Finding, Places, Trouble, counted, first_of, total};
 use super::scans::{Failure, Scanned};
 use super::validate::{WantedHdfs, WantedNames};
 use crate::cluster::is_ready;
@@ -180,7 +180,7 @@ fn places(wanted: &WantedHdfs, scanned: &Scanned, identified: &Identified) -> Pl
             ..Part::default()
         },
     };
-    let sum = |of: fn(&PathScan) -> u64| scanned.paths.values().map(of).sum::<u64>();
+    let sum = |of: fn(&PathScan) -> u64| total(scanned.paths.values().map(of));
     let mut remarks = Vec::new();
     if let coded @ 1.. = sum(|path| path.erasure_coded) {
         remarks.push(format!(
@@ -201,9 +201,9 @@ fn places(wanted: &WantedHdfs, scanned: &Scanned, identified: &Identified) -> Pl
         remarks.push("the NameNode is in safe mode, and may not know all copies yet".to_owned());
     }
     Places {
-        located: Located {
+        located: Arc::new(Located {
             parts: wanted.paths.iter().map(part).collect(),
-        },
+        }),
         counts: Counts::Hdfs {
             files: sum(|path| path.files),
             blocks: sum(|path| path.blocks),
@@ -227,7 +227,9 @@ fn failed(scanned: &Scanned) -> Option<Trouble> {
         Failure::Authorities { .. } => (Progress::Stalled, reason::CONFIG_MAP_NOT_FOUND),
         Failure::ApiServer(_) => (Progress::Reconciling, reason::API_ERROR),
         Failure::Source(_) => (Progress::Stalled, reason::INVALID_PARAMETERS),
-        Failure::Scan(ScanError::TooMany { .. }) => (Progress::Stalled, reason::TOO_MANY_FILES),
+        Failure::Scan(ScanError::TooMany { .. } | ScanError::TooVaried { .. }) => {
+            (Progress::Stalled, reason::TOO_MANY_FILES)
+        }
         Failure::Scan(ScanError::NoNameNode(servers)) => {
             let refused =
                 |(_, error): &(String, ServerError)| matches!(error, ServerError::Refused { .. });

@@ -15,6 +15,7 @@ mod reconcile;
 mod report;
 mod scans;
 mod triggers;
+mod turns;
 mod validate;
 mod watched;
 

@@ -163,11 +163,11 @@ async fn scan(
     wanted: &WantedHdfs,
     scanned: &mut Scanned,
 ) -> Result<(), Failure> {
-    let Ok(_permit) = watched.scans.permits.acquire().await else {
+    let namespace = dataset.namespace().unwrap_or_default();
+    let Some(_turn) = watched.scans.turns.turn(&namespace).await else {
         return Ok(());
     };
     let started = Instant::now();
-    let namespace = dataset.namespace().unwrap_or_default();
     let authorities = read::authorities(&watched.context, &namespace, wanted).await?;
     let prepared = match authorities {
         Ok(authorities) => watched
@@ -248,14 +248,11 @@ async fn tell(
 ) -> Result<(), Failure> {
     let context = &watched.context;
     let (key, uid) = (key(dataset), uid(dataset));
-    let places = finding.places.as_ref();
-    let located = places.map(|places| Arc::new(places.located.clone()));
-    match (&finding.trouble, &located) {
+    let located = finding.places.as_ref().map(|places| &places.located);
+    match (&finding.trouble, located) {
         (Some(trouble), last_known) if trouble.unanswered => {
             let why = &trouble.summary.message;
-            context
-                .locations
-                .failed(&key, &uid, why, last_known.as_ref());
+            context.locations.failed(&key, &uid, why, last_known);
         }
         (_, Some(located)) => context.locations.located(&key, &uid, located, begun),
         (_, None) => {}

@@ -164,6 +164,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
 
     use outrigger_placement::{Located, Part};
 
@@ -180,13 +181,13 @@ mod tests {
         };
         Finding {
             places: Some(Places {
-                located: Located {
+                located: Arc::new(Located {
                     parts: vec![Part {
                         name: "/a".into(),
                         bytes: (1..=nodes).sum(),
                         groups: (1..=nodes).map(group).collect::<BTreeMap<_, _>>(),
                     }],
-                },
+                }),
                 ..Places::default()
             }),
             ..Finding::default()

@@ -9,18 +9,17 @@ use outrigger_hdfs::{
     Settings, Source, SourceError,
 };
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::turns::Turns;
 use super::validate::WantedHdfs;
 
-/// Scans at a time. A scan asks one NameNode for thousands of files.
-const AT_A_TIME: usize = 4;
-
-/// What is remembered of the scans of each Dataset, by its UID.
+/// The scans of all Datasets.
+#[derive(Default)]
 pub(super) struct Scans {
+    /// What is remembered of the scans of each Dataset, by its UID.
     remembered: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Scanned>>>>,
-    pub(super) permits: Semaphore,
+    pub(super) turns: Turns,
 }
 
 /// What the scans of one Dataset found.
@@ -63,15 +62,6 @@ pub(super) enum Failure {
     Source(#[from] SourceError),
     #[error("{0}")]
     Scan(#[from] ScanError),
-}
-
-impl Default for Scans {
-    fn default() -> Scans {
-        Scans {
-            remembered: Mutex::default(),
-            permits: Semaphore::new(AT_A_TIME),
-        }
-    }
 }
 
 impl Scans {
@@ -125,7 +115,7 @@ impl Scanned {
     /// Whether the next scan may find out more though nobody mends anything.
     pub(super) fn may_pass(&self) -> bool {
         match &self.failure {
-            Some(Failure::Scan(ScanError::TooMany { .. })) => false,
+            Some(Failure::Scan(ScanError::TooMany { .. } | ScanError::TooVaried { .. })) => false,
             Some(_) => true,
             None => self.problems.iter().any(|(_, error)| !is_answer(error)),
         }

@@ -110,11 +110,10 @@ fn wanted_hdfs(source: &HdfsSource, interval: Duration) -> Result<WantedHdfs, In
         }),
         paths: once.cloned().collect(),
         node_names: wanted_names(node_names.as_ref())?,
-        settings: Settings {
-            max_files: u64::try_from(max_files.unwrap_or(MAX_FILES)).unwrap_or_default(),
-            requests_per_second: u32::try_from(requests).unwrap_or(1).max(1),
-            ..Settings::default()
-        },
+        settings: Settings::new(
+            u64::try_from(max_files.unwrap_or(MAX_FILES)).unwrap_or_default(),
+            u32::try_from(requests).unwrap_or(1).max(1),
+        ),
         interval,
     })
 }

@@ -21,7 +21,7 @@ fn with(files: &[(&str, &[&str], bool)], counting: &[&str]) -> Cache {
     let mut cache = Cache::new(Duration::from_secs(3600));
     cache.begin(Some(nodes(counting)));
     for (file, holders, unsettled) in files {
-        let set = cache.holders().number(nodes(holders));
+        let set = cache.holders().number(nodes(holders)).unwrap();
         let places = Places {
             blocks: 1,
             unsettled: u8::from(*unsettled),
@@ -171,4 +171,34 @@ async fn what_is_gone_takes_no_memory() {
             .collect();
         assert_eq!(sets, [Arc::new(nodes(&[&name[1..]]))]);
     }
+}
+
+#[test]
+fn sets_of_holders_are_not_remembered_without_end() {
+    let mut cache = Cache::new(Duration::from_secs(3600));
+    cache.begin(Some(BTreeSet::new()));
+    for number in 0..MOST_SETS {
+        let set = BTreeSet::from([DataNodeId::new(&number.to_string(), 9866)]);
+        let set = cache.holders().number(set).unwrap();
+        if number % 100 == 0 {
+            let places = Places {
+                blocks: 1,
+                unsettled: 0,
+                bytes: Bytes::All(set),
+            };
+            cache.keep(&path(&format!("/{number}")), VERSION, places);
+        }
+    }
+    assert!(cache.holders().number(nodes(&["100"])).is_ok());
+    let refused = cache.holders().number(nodes(&["one more"])).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the NameNode tells of more than 200000 sets of DataNodes that hold a block, which is the limit of a Dataset; several Datasets with fewer paths each may do"
+    );
+    // The next scan has room again, whatever this one came across.
+    cache.begin(Some(BTreeSet::new()));
+    assert_eq!(cache.holders().sets.len(), MOST_SETS / 100);
+    let places = cache.find(&path("/500"), VERSION).unwrap();
+    let set = places.sets().next().unwrap();
+    assert_eq!(*cache.holders().set(set), nodes(&["500"]));
 }

@@ -286,7 +286,6 @@ async fn the_order_of_answers_changes_nothing() {
     for _ in 0..5 {
         let again = scanner(&[&server]).scan(&paths).await.unwrap();
         assert_eq!(again, first);
-        assert_eq!(again.fingerprint(), first.fingerprint());
     }
 }
 

@@ -161,10 +161,7 @@ impl Ask {
 
 /// Settings under which a test does not wait.
 pub(crate) fn settings() -> Settings {
-    Settings {
-        requests_per_second: 100_000,
-        ..Settings::default()
-    }
+    Settings::new(500_000, 100_000)
 }
 
 /// The machine itself is allowed: the servers of the tests are there.

@@ -166,7 +166,7 @@ async fn the_user_is_told_and_one_that_hdfs_refuses_is_not() {
     }
     for user in ["", "$", "1st", "a b", "a&op=DELETE", "a$b", "jürgen", "-x"] {
         source.user = Some(user.to_owned());
-        let refused = Scanner::new(&source, here(), Settings::default()).unwrap_err();
+        let refused = Scanner::new(&source, here(), Settings::new(1, 1)).unwrap_err();
         assert_eq!(refused, SourceError::User(user.to_owned()));
     }
 }

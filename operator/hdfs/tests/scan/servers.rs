@@ -253,7 +253,7 @@ async fn an_answer_of_ten_megabytes_is_not_read() {
     let scan = scanner(&[&server]).scan(&root()).await.unwrap();
     assert_eq!(
         scan.problems[0].1.to_string(),
-        "path /: an answer is larger than 8388608 bytes, which is the limit"
+        "path /: an answer is larger than 4194304 bytes, which is the limit"
     );
 }
 
