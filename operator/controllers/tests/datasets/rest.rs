@@ -103,14 +103,27 @@ async fn scans_that_take_long_keep_no_other_dataset_waiting() {
     for number in 0..6 {
         scene.hdfs(&format!("slow-{number}"), &[&silent], &["/data"]);
     }
-    let mut begun = scans(&scene, &silent, 4).await;
+    let mut begun = scans(&scene, &silent, 2).await;
     scene.put(
         "claims",
         json!({"persistentVolumeClaims": {"names": ["none"]}}),
     );
     scene.says("claims", "ClaimNotFound").await;
     begun += silent.asked().len();
-    assert_eq!(begun, 4, "scans at a time");
+    assert_eq!(begun, 2, "scans of a namespace at a time");
+    // Another namespace has its turn.
+    let (server, _) = data().serve().await;
+    let elsewhere = dataset_path("fast").replace("/risk/", "/elsewhere/");
+    let dataset = json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "Dataset",
+        "spec": {"hdfs": {"nameNodes": [server.url()], "paths": ["/data"]}},
+    });
+    scene.api.put(&elsewhere, dataset);
+    let succeeded = || {
+        let found = scene.api.get(&elsewhere).unwrap();
+        found["status"]["conditions"][0]["reason"] == "Succeeded"
+    };
+    scene.until(succeeded, "a scan of another namespace").await;
     for number in 0..6 {
         let status = scene.says(&format!("slow-{number}"), "Scanning").await;
         assert_eq!(
@@ -119,7 +132,6 @@ async fn scans_that_take_long_keep_no_other_dataset_waiting() {
         );
     }
     // A spec that changes does not wait for the scan of the former one.
-    let (server, _) = data().serve().await;
     scene.hdfs("slow-0", &[&server], &["/data"]);
     scene.says("slow-0", "Succeeded").await;
 }
