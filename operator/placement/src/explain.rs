@@ -85,7 +85,7 @@ pub(crate) fn released(
     let node = chosen.map(|chosen| board.nodes[chosen]);
     let name = node.map(|node| node.name.as_str());
     let local = name.map_or(0, |name| reading.on(name));
-    let target = target(candidate, board, name, required, &holders);
+    let target = target(candidate, name, required, &holders);
     let runner_up = holders.open.iter().find(|(open, _)| Some(*open) != name);
     let runner_up = runner_up.filter(|_| name.is_some());
     let mut told = vec![match name {
@@ -180,11 +180,10 @@ fn homeless(situation: &Situation, candidate: &Candidate<'_>, holders: &Holders<
     }
 }
 
-/// The chosen node weighs 100, others as much less as they hold less. Without one, the nodes that
-/// hold data and may have room later are preferred.
+/// The chosen node weighs 100, others as much less as they hold less. One that is full is not
+/// preferred: its room may be kept for a pod that is obliged to go there.
 fn target(
     candidate: &Candidate<'_>,
-    board: &Board<'_>,
     chosen: Option<&str>,
     required: bool,
     holders: &Holders<'_>,
@@ -192,21 +191,9 @@ fn target(
     if let Some(chosen) = chosen.filter(|_| required) {
         return Target::Required(chosen.to_owned());
     }
-    let Candidate {
-        view: _,
-        needs,
-        reading,
-    } = candidate;
-    let able = |holder: &&str| {
-        let position = board.position(holder);
-        position.is_some_and(|node| board.allows(needs, node))
-    };
+    let reading = &candidate.reading;
     let open = holders.open.iter().map(|(node, _)| *node);
-    let full = holders.excluded.iter().copied().filter(able);
-    let mut others: Vec<_> = open
-        .chain(full)
-        .filter(|node| Some(*node) != chosen)
-        .collect();
+    let mut others: Vec<_> = open.filter(|node| Some(*node) != chosen).collect();
     others.sort_by_key(|node| std::cmp::Reverse(reading.weight_of(node)));
     let first = chosen.or(others.first().copied());
     let most = first.map_or(0, |node| reading.weight_of(node));

@@ -288,7 +288,7 @@ proptest! {
             one_by_one.step();
             one_by_one.schedule();
         }
-        // A pod that has to wait is not bound, and one that prefers full nodes is bound elsewhere.
+        // A pod that has to wait is not bound.
         if at_once.places().values().all(Option::is_some) {
             prop_assert_eq!(local_bytes(&at_once), local_bytes(&one_by_one));
         }

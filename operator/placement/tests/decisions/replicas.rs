@@ -136,7 +136,7 @@ fn pods_that_keep_apart_are_sent_to_different_nodes() {
 }
 
 #[test]
-fn when_no_holder_has_room_the_scheduler_is_told_whom_to_prefer() {
+fn a_full_node_is_not_preferred_since_its_room_may_be_kept_for_another_pod() {
     let mut world = World::of(&[0, 4]);
     world.add_data(&[(&[1], 8)]);
     world.add_pod("a");
@@ -144,7 +144,7 @@ fn when_no_holder_has_room_the_scheduler_is_told_whom_to_prefer() {
     let explanation = world.explanation("a");
     assert_eq!(
         (explanation.node, explanation.mode),
-        (None, AskedFor::Preferred)
+        (None, AskedFor::None)
     );
     world.schedule();
     assert_eq!(world.counts(), counts(&[("node-2", 1)]));
