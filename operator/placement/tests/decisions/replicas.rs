@@ -142,10 +142,7 @@ fn a_full_node_is_not_preferred_since_its_room_may_be_kept_for_another_pod() {
     world.add_pod("a");
     world.step();
     let explanation = world.explanation("a");
-    assert_eq!(
-        (explanation.node, explanation.mode),
-        (None, AskedFor::None)
-    );
+    assert_eq!((explanation.node, explanation.mode), (None, AskedFor::None));
     world.schedule();
     assert_eq!(world.counts(), counts(&[("node-2", 1)]));
 }
