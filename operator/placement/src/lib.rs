@@ -6,10 +6,12 @@
 
 mod assign;
 mod board;
+mod constraint;
 mod data;
 mod decide;
 mod decision;
 mod eligible;
+mod excluded;
 mod explain;
 mod explanation;
 mod gate;
@@ -22,13 +24,15 @@ mod selector;
 mod situation;
 mod spread;
 mod stuck;
+mod taint;
 mod volume;
 
 pub use assign::{Assignment, NodeSlots, Task, assign};
 pub use data::{Located, Part};
 pub use decide::{decide, let_go};
 pub use decision::{Decision, Release, Replacement, Waiting};
-pub use eligible::{Excluded, conflict};
+pub use eligible::conflict;
+pub use excluded::Excluded;
 pub use explanation::{AskedFor, Explanation, InvalidExplanation, RunnerUp, Share, Size};
 pub use gate::{Gate, Known, Pass, gate};
 pub use node::{Node, ZONE_LABEL, room, takes_room};

@@ -10,7 +10,7 @@ use crate::eligible::Needs;
 use crate::pod::{Stage, View};
 use crate::reading::{Library, Reading};
 use crate::spread::{SpreadNode, spread};
-use crate::{AskedFor, Mode, Situation, Workload};
+use crate::{Mode, Situation, Workload};
 
 /// A gated pod that is to get a node.
 pub(crate) struct Candidate<'a> {
@@ -126,12 +126,13 @@ impl<'a> Group<'a, '_> {
             .collect();
         let room: u64 = nodes.iter().map(|node| u64::from(node.slots)).sum();
         // Those that found no room near their data take some elsewhere.
-        let elsewhere = |view: &&&View<'_>| {
+        let enough = self.situation.locality.threshold_bytes;
+        let elsewhere = |view: &&&'a View<'a>| {
             let explanation = view.valid_explanation();
-            view.stage == Stage::Released
-                && explanation.is_some_and(|explanation| {
-                    explanation.mode == AskedFor::Preferred && explanation.node.is_none()
-                })
+            let let_go = view.stage == Stage::Released
+                && explanation.is_some_and(|explanation| explanation.node.is_none());
+            let candidate = let_go.then(|| self.candidate(view));
+            candidate.is_some_and(|found| found.reading.bytes >= enough && gains(board, &found))
         };
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let room = room.saturating_sub(self.placed.iter().filter(elsewhere).count());
@@ -171,6 +172,14 @@ impl<'a> Group<'a, '_> {
                 board.place(&view.app.pod, needs, node);
                 planned[*member] = Some(node);
             }
+        }
+    }
+
+    fn candidate(&self, view: &'a View<'a>) -> Candidate<'a> {
+        Candidate {
+            view,
+            needs: Needs::of(&view.app.pod, &view.app.claims),
+            reading: self.library.reading(view.index).into(),
         }
     }
 
