@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
-use outrigger_api::conditions::{READY, RECONCILING, STALLED};
+use outrigger_api::conditions::{self, READY, RECONCILING, STALLED};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -63,6 +63,20 @@ impl Summary {
         conditions.extend(stalled.then(|| condition(STALLED, true)));
         conditions
     }
+}
+
+/// What is to be said while the API server has an objection that does not pass by itself, such as a
+/// missing right or a full quota; `None` for failures that do.
+pub(crate) fn objection(failure: &impl std::error::Error, cause: &kube::Error) -> Option<Summary> {
+    let lasts = match cause {
+        kube::Error::Api(status) => matches!(status.code, 400 | 401 | 403 | 413 | 422),
+        _ => false,
+    };
+    lasts.then(|| Summary {
+        progress: Progress::Reconciling,
+        reason: conditions::reason::API_ERROR,
+        message: format!("{failure}; it is tried again"),
+    })
 }
 
 /// The reason of the condition `Ready`.

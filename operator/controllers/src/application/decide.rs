@@ -55,15 +55,6 @@ pub(super) fn decide(
     }
 }
 
-/// What to say of an application while the API server has an objection.
-pub(super) fn interrupted(failure: &impl std::error::Error) -> Summary {
-    Summary {
-        progress: Progress::Reconciling,
-        reason: reason::API_ERROR,
-        message: format!("{failure}; it is tried again"),
-    }
-}
-
 /// The first of what stands in the way, or that nothing does.
 fn summary(found: &Found, census: &Census, placement: Option<&PlacementStatus>) -> Summary {
     not_ready(found)

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{apply, decide, read, report};
 use crate::context::Context;
 use crate::metrics::{Controller, Outcome};
+use crate::status::{self, Summary};
 
 /// Pods without sidecars are not watched. While there are some, they are looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -30,21 +31,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn error(&self) -> &kube::Error {
-        match self {
+    /// What is to be said of a failure that does not pass by itself.
+    fn summary(&self) -> Option<Summary> {
+        let error = match self {
             Failure::Read(failure) => &failure.error,
             Failure::Apply(failure) => &failure.error,
             Failure::Report(error) => error,
-        }
-    }
-
-    /// Whether the API server has an objection that does not pass by itself, such as a missing
-    /// right or a full quota.
-    fn lasts(&self) -> bool {
-        match self.error() {
-            kube::Error::Api(status) => matches!(status.code, 400 | 401 | 403 | 413 | 422),
-            _ => false,
-        }
+        };
+        status::objection(self, error)
     }
 }
 
@@ -77,13 +71,12 @@ async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Ac
         let plan = ApplicationPlan::new(application, &found.referenced);
         let decision = decide::decide(&found, plan.as_ref(), &context.settings);
         apply::apply(&context.client, application, &decision.config_maps).await?;
-        Ok(decision)
+        Ok::<_, Failure>(decision)
     };
     let decision = match decided.await {
         Ok(decision) => decision,
         Err(failure) => {
-            if Failure::lasts(&failure) {
-                let summary = decide::interrupted(&failure);
+            if let Some(summary) = failure.summary() {
                 report::summary(context, application, &summary, Timestamp::now())
                     .await
                     .map_err(Failure::Report)?;

@@ -17,7 +17,7 @@ use super::validate::{self, Wanted, WantedClaims, WantedHdfs};
 use super::watched::Watched;
 use super::{claims, hdfs, metrics, read, report};
 use crate::metrics::{Controller, Outcome};
-use crate::status::{Progress, Summary};
+use crate::status::{self, Progress, Summary};
 
 /// What no event tells is found so late.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
@@ -38,15 +38,7 @@ impl Failure {
             Failure::Read(failure) => &failure.error,
             Failure::Report(error) => error,
         };
-        let lasts = match error {
-            kube::Error::Api(status) => matches!(status.code, 400 | 401 | 403 | 413 | 422),
-            _ => false,
-        };
-        lasts.then(|| Summary {
-            progress: Progress::Reconciling,
-            reason: reason::API_ERROR,
-            message: format!("{self}; it is tried again"),
-        })
+        status::objection(self, error)
     }
 }
 

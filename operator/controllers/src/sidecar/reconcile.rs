@@ -15,7 +15,7 @@ use super::read::{self, Found};
 use super::watched::{Watched, key};
 use super::{decide, report, validate};
 use crate::metrics::{Controller, Outcome};
-use crate::status::{Progress, Summary};
+use crate::status::{self, Progress, Summary};
 
 /// Pause between two looks at slots that take over a configuration.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -49,15 +49,7 @@ impl Failure {
             Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
             Failure::Apply(ApplyError::Call { error, .. }) | Failure::Report(error) => error,
         };
-        let lasts = match error {
-            kube::Error::Api(status) => matches!(status.code, 400 | 401 | 403 | 413 | 422),
-            _ => false,
-        };
-        lasts.then(|| Summary {
-            progress: Progress::Reconciling,
-            reason: reason::API_ERROR,
-            message: format!("{self}; it is tried again"),
-        })
+        status::objection(self, error)
     }
 }
 
