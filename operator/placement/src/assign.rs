@@ -99,7 +99,7 @@ pub fn assign(tasks: &[Task], nodes: &[NodeSlots]) -> Assignment {
 
 impl Task {
     /// Its bytes on a node, and in the node's zone.
-    fn on(&self, node: usize, nodes: &[NodeSlots]) -> (u64, u64) {
+    pub(crate) fn on(&self, node: usize, nodes: &[NodeSlots]) -> (u64, u64) {
         let local = self.local.get(&node).copied().unwrap_or(0);
         let zone = self.zones.get(&nodes[node].zone).copied().unwrap_or(0);
         (local, zone.max(local))

@@ -1,17 +1,15 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::board::Board;
-use crate::eligible::Needs;
 use crate::explain::{self, Holders};
 use crate::pin::{self, Target};
 use crate::plan::{Candidate, plan};
 use crate::pod::{Stage, View};
-use crate::reading::{Library, Reading};
+use crate::reading::Library;
 use crate::stuck::{after, avoided_until, stuck, to_second};
 use crate::{AskedFor, Avoided, Decision, Explanation, Mode, Release, Situation, Size, Waiting};
 
@@ -110,8 +108,6 @@ impl<'a> Round<'a> {
         mut board: Board<'a>,
         decision: &mut Decision,
     ) {
-        let by_index = self.library.by_index();
-        let mut readings: BTreeMap<Option<u32>, Rc<Reading<'a>>> = BTreeMap::new();
         let mut candidates = Vec::new();
         for &view in gated {
             if self.situation.data.is_empty() {
@@ -124,15 +120,7 @@ impl<'a> Round<'a> {
             } else if let Some((reason, until)) = self.awaits_scan(view) {
                 decision.waiting.push(waiting(view, reason, until));
             } else {
-                let index = view.index.filter(|_| by_index);
-                let reading = readings
-                    .entry(index)
-                    .or_insert_with(|| Rc::new(self.library.reading(index)));
-                candidates.push(Candidate {
-                    view,
-                    needs: Needs::of(&view.app.pod, &view.app.claims),
-                    reading: Rc::clone(reading),
-                });
+                candidates.push(Candidate::of(view, &self.library));
             }
         }
         candidates.retain(|candidate| {

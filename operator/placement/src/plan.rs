@@ -1,6 +1,5 @@
 //! Which node each gated pod gets.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -20,7 +19,15 @@ pub(crate) struct Candidate<'a> {
     pub(crate) reading: Rc<Reading<'a>>,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    pub(crate) fn of(view: &'a View<'a>, library: &Library<'a>) -> Candidate<'a> {
+        Candidate {
+            view,
+            needs: Needs::of(&view.app.pod, &view.app.claims),
+            reading: library.shared(view.index),
+        }
+    }
+
     fn order(&self) -> impl Ord + '_ {
         let View {
             index,
@@ -131,7 +138,7 @@ impl<'a> Group<'a, '_> {
             let explanation = view.valid_explanation();
             let let_go = view.stage == Stage::Released
                 && explanation.is_some_and(|explanation| explanation.node.is_none());
-            let candidate = let_go.then(|| self.candidate(view));
+            let candidate = let_go.then(|| Candidate::of(view, self.library));
             candidate.is_some_and(|found| found.reading.bytes >= enough && gains(board, &found))
         };
         let room = usize::try_from(room).unwrap_or(usize::MAX);
@@ -158,7 +165,12 @@ impl<'a> Group<'a, '_> {
             let to_come = to_come.map(|index| self.library.reading(Some(index)));
             tasks.extend(to_come.map(|reading| task(board, &zones, &reading, None)));
         }
-        let assigned = best_first(&tasks, &nodes, &assign(&tasks, &nodes).nodes);
+        let assigned = assign(&tasks, &nodes).nodes;
+        // A node that holds nothing of a task, in a zone with nothing of it, is as good as any other.
+        let near = |(task, node): (&Task, Option<usize>)| {
+            node.filter(|node| task.on(*node, &nodes) > (0, 0))
+        };
+        let assigned = tasks.iter().zip(assigned).map(near);
         // A zone is not near enough for a pod that has to be near its data.
         let zones_count = self.situation.locality.mode == Mode::Preferred;
         for (member, node) in members.iter().zip(assigned) {
@@ -172,14 +184,6 @@ impl<'a> Group<'a, '_> {
                 board.place(&view.app.pod, needs, node);
                 planned[*member] = Some(node);
             }
-        }
-    }
-
-    fn candidate(&self, view: &'a View<'a>) -> Candidate<'a> {
-        Candidate {
-            view,
-            needs: Needs::of(&view.app.pod, &view.app.claims),
-            reading: self.library.reading(view.index).into(),
         }
     }
 
@@ -282,34 +286,6 @@ fn gains(board: &Board<'_>, candidate: &Candidate<'_>) -> bool {
             .is_some_and(|bytes| *bytes > 0)
     };
     near || (!zones.is_empty() && (0..board.nodes.len()).filter(in_zone).any(open))
-}
-
-/// Gives the better nodes to the earlier ones of equal tasks, and leaves out nodes that hold nothing
-/// of their task and are in no zone with some of it.
-fn best_first(
-    tasks: &[Task],
-    nodes: &[NodeSlots],
-    assigned: &[Option<usize>],
-) -> Vec<Option<usize>> {
-    let value = |task: &Task, node: usize| {
-        let local = task.local.get(&node).copied().unwrap_or(0);
-        let zone = task.zones.get(&nodes[node].zone).copied().unwrap_or(0);
-        (local, zone)
-    };
-    let mut equal: BTreeMap<&Task, Vec<usize>> = BTreeMap::new();
-    for (position, task) in tasks.iter().enumerate() {
-        equal.entry(task).or_default().push(position);
-    }
-    let mut best = vec![None; tasks.len()];
-    for (task, positions) in equal {
-        let theirs = positions.iter().filter_map(|position| assigned[*position]);
-        let mut theirs: Vec<_> = theirs.filter(|node| value(task, *node) > (0, 0)).collect();
-        theirs.sort_by_key(|node| (Reverse(value(task, *node)), *node));
-        for (position, node) in positions.into_iter().zip(theirs) {
-            best[position] = Some(node);
-        }
-    }
-    best
 }
 
 /// Zones by number. Nodes without one share the last.

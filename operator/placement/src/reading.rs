@@ -1,7 +1,9 @@
 //! What pods read, and how much of it is where.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -105,6 +107,8 @@ pub(crate) struct Library<'a> {
     pub(crate) unknown: Vec<(&'a str, Cow<'a, str>)>,
     /// Datasets of which only older places are known, and why.
     pub(crate) stale: Vec<(&'a str, Cow<'a, str>)>,
+    /// What pods read, made once for all that read the same.
+    shared: RefCell<BTreeMap<Option<u32>, Rc<Reading<'a>>>>,
 }
 
 struct Shelf<'a> {
@@ -125,6 +129,7 @@ impl<'a> Library<'a> {
             pending: None,
             unknown: Vec::new(),
             stale: Vec::new(),
+            shared: RefCell::default(),
         };
         let mut data: Vec<_> = data.iter().collect();
         data.sort_by_key(|data| &data.dataset);
@@ -161,6 +166,14 @@ impl<'a> Library<'a> {
     /// Whether pods with different indexes read different parts.
     pub(crate) fn by_index(&self) -> bool {
         self.datasets.iter().any(|shelf| !shelf.parts.is_empty())
+    }
+
+    /// What a pod with an index reads, or one without, for as long as there is the library.
+    pub(crate) fn shared(&self, index: Option<u32>) -> Rc<Reading<'a>> {
+        let index = index.filter(|_| self.by_index());
+        let mut shared = self.shared.borrow_mut();
+        let reading = shared.entry(index);
+        Rc::clone(reading.or_insert_with(|| Rc::new(self.reading(index))))
     }
 
     /// What a pod with an index reads, or one without: all of everything.
