@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, Node, NodeCondition, NodeSpec, NodeStatus, PersistentVolume,
+    Container, ContainerStatus, Node, NodeSpec, NodeStatus, PersistentVolume,
     PersistentVolumeClaim, Pod, PodSpec, PodStatus,
 };
 use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use outrigger_control::layout::APPLICATION_LABEL;
 use outrigger_lookup::{Feed, Lookup, Mirror};
+use outrigger_placement::Claim;
 use tokio_util::sync::CancellationToken;
 
 /// Labels of pods that are kept: which application a pod belongs to, and which of its kind it is.
@@ -78,6 +80,30 @@ impl Cluster {
             pods: pods_feed,
         };
         (cluster, feeds)
+    }
+
+    /// A claim by its name, with all that says where it is.
+    pub(crate) fn claim(
+        &self,
+        namespace: &str,
+        name: &str,
+        attachments: &[Arc<VolumeAttachment>],
+        nodes: &[outrigger_placement::Node],
+    ) -> Claim {
+        let claim = self.claims.get(namespace, name);
+        let spec = claim.as_ref().and_then(|claim| claim.spec.as_ref());
+        let volume = spec.and_then(|spec| spec.volume_name.as_deref());
+        let volume = volume.and_then(|name| self.volumes.store().get(&ObjectRef::new(name)));
+        let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
+        let class = class.and_then(|name| self.classes.store().get(&ObjectRef::new(name)));
+        Claim::new(
+            name,
+            claim.as_deref(),
+            volume.as_deref(),
+            class.as_deref(),
+            attachments.iter().map(AsRef::as_ref),
+            nodes,
+        )
     }
 
     /// Waits until all of it is known, which is not before somebody has data; whether that came
@@ -267,15 +293,6 @@ fn resized(pod: &Pod, statuses: Option<Vec<ContainerStatus>>) -> Option<Vec<Cont
     Some(statuses.collect())
 }
 
-/// Whether a node is ready.
-pub(crate) fn is_ready(node: &Node) -> bool {
-    let status = node.status.as_ref();
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let ready =
-        |condition: &NodeCondition| condition.type_ == "Ready" && condition.status == "True";
-    conditions.into_iter().flatten().any(ready)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -371,7 +388,7 @@ mod tests {
         trim_node(&mut trimmed);
         let seen = |node: &Node| outrigger_placement::Node::new(node, []);
         assert_eq!(seen(&trimmed), seen(&whole));
-        assert!(is_ready(&trimmed));
+        assert!(outrigger_placement::is_ready(&trimmed));
         let rest: Value = serde_json::to_value(&trimmed).unwrap();
         assert_eq!(rest["status"]["addresses"][0]["address"], "10.0.0.1");
         for gone in ["/metadata/annotations", "/spec/podCIDR", "/status/images"] {

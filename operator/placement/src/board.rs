@@ -10,7 +10,7 @@ use outrigger_resources::Amounts;
 use crate::eligible::Needs;
 use crate::node::slots;
 use crate::pod::{Stage, View};
-use crate::{Avoided, Excluded, Node, Situation};
+use crate::{Avoided, Excluded, HOSTNAME_LABEL, Node, Situation};
 
 /// The nodes by name, with the room that is left.
 pub(crate) struct Board<'a> {
@@ -158,6 +158,6 @@ fn selectors(pod: &Pod) -> impl Iterator<Item = Selector> {
             .as_deref()
     });
     let terms = terms.into_iter().flatten();
-    let per_node = terms.filter(|term| term.topology_key == "kubernetes.io/hostname");
+    let per_node = terms.filter(|term| term.topology_key == HOSTNAME_LABEL);
     per_node.filter_map(|term| term.label_selector.clone()?.try_into().ok())
 }

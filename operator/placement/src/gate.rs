@@ -4,9 +4,7 @@ use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod, PodSpec};
 use kube::ResourceExt;
 
 use crate::eligible::required_terms;
-use crate::{Mode, Size};
-
-const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+use crate::{HOSTNAME_LABEL, Mode, Size};
 
 /// What is known of a dataset when a pod that reads it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub use eligible::conflict;
 pub use excluded::Excluded;
 pub use explanation::{AskedFor, Explanation, InvalidExplanation, RunnerUp, Share, Size};
 pub use gate::{Gate, Known, Pass, gate};
-pub use node::{Node, ZONE_LABEL, room, takes_room};
+pub use node::{HOSTNAME_LABEL, Node, ZONE_LABEL, is_ready, room, takes_room};
 pub use pin::{is_gated, open};
 pub use pod::index;
 pub use reading::{Achieved, Locals};

@@ -8,6 +8,9 @@ use outrigger_resources::Amounts;
 /// Label with a node's zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
+/// Label with a node's host name, which is its name as a rule.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
 /// A node as a decision sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -37,10 +40,6 @@ impl Node {
     pub fn new<'a>(node: &v1::Node, pods: impl IntoIterator<Item = &'a v1::Pod>) -> Node {
         let spec = node.spec.as_ref();
         let status = node.status.as_ref();
-        let conditions = status.and_then(|status| status.conditions.as_ref());
-        let ready = |condition: &v1::NodeCondition| {
-            condition.type_ == "Ready" && condition.status == "True"
-        };
         let mut free = Amounts::of(status.and_then(|status| status.allocatable.as_ref()));
         for pod in pods.into_iter().filter(|pod| takes_room(pod)) {
             free.subtract(&room(pod));
@@ -50,7 +49,7 @@ impl Node {
             uid: node.uid().unwrap_or_default(),
             created: node.creation_timestamp().map(|created| created.0),
             labels: node.labels().clone(),
-            ready: conditions.into_iter().flatten().any(ready),
+            ready: is_ready(node),
             cordoned: spec.and_then(|spec| spec.unschedulable) == Some(true),
             taints: spec
                 .and_then(|spec| spec.taints.clone())
@@ -63,6 +62,15 @@ impl Node {
     pub fn zone(&self) -> Option<&str> {
         self.labels.get(ZONE_LABEL).map(String::as_str)
     }
+}
+
+/// Whether a node's condition Ready is True.
+pub fn is_ready(node: &v1::Node) -> bool {
+    let status = node.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready =
+        |condition: &v1::NodeCondition| condition.type_ == "Ready" && condition.status == "True";
+    conditions.into_iter().flatten().any(ready)
 }
 
 /// How many pods that take so much fit where so much is free.

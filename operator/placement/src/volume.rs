@@ -6,13 +6,10 @@ use k8s_openapi::api::core::v1::{
     NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod,
 };
 use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use outrigger_resources::quantity;
 
-use crate::{Node, selector};
-
-const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+use crate::{HOSTNAME_LABEL, Node, selector};
 
 /// A PersistentVolumeClaim that a pod mounts, and what is known of its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,7 +226,7 @@ impl Volume {
         Volume {
             bytes: capacity
                 .and_then(|list| list.get("storage"))
-                .map_or(0, bytes),
+                .map_or(0, quantity::whole),
             recreated: if of_node {
                 recreated.collect()
             } else {
@@ -251,11 +248,6 @@ fn names_hosts(term: &NodeSelectorTerm) -> bool {
         .chain(fields)
         .map(|requirement| requirement.key.as_str());
     keys.any(|key| key == HOSTNAME_LABEL || key == "metadata.name")
-}
-
-fn bytes(quantity: &Quantity) -> u64 {
-    let nanos = quantity::nanos(quantity).unwrap_or_default();
-    u64::try_from(nanos / 1_000_000_000).unwrap_or_default()
 }
 
 /// Names of the claims that a pod mounts: those that it names, and those of its ephemeral volumes.

@@ -59,6 +59,12 @@ fn factor(suffix: &str) -> Option<(i128, i128)> {
     }
 }
 
+/// A quantity in whole units, such as bytes, rounded down; 0 when it is not one or below zero.
+pub fn whole(quantity: &Quantity) -> u64 {
+    let nanos = nanos(quantity).unwrap_or_default();
+    u64::try_from(nanos / NANOS).unwrap_or_default()
+}
+
 /// The order of two quantities; those that are none come first.
 pub fn compare(one: &Quantity, other: &Quantity) -> Ordering {
     nanos(one).cmp(&nanos(other))

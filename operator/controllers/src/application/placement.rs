@@ -243,10 +243,7 @@ fn told(standing: &Standing) -> (Vec<WaitingPod>, Vec<AvoidedNode>) {
 /// Those that were said to wait and are on no node yet.
 fn still_waiting(found: &Found, mut waiting: Vec<WaitingPod>) -> Vec<WaitingPod> {
     waiting.retain(|waiting| {
-        own(found).any(|pod| {
-            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
-            pod.name_any() == waiting.pod && node.is_none()
-        })
+        own(found).any(|pod| pod.name_any() == waiting.pod && node_of(pod).is_none())
     });
     waiting
 }

@@ -10,6 +10,7 @@ use kube::{Api, ResourceExt};
 use outrigger_api::IntegratedApp;
 use outrigger_control::layout::APPLICATION_LABEL;
 use outrigger_lookup::{Lookup, LookupError};
+use outrigger_placement::takes_room;
 use outrigger_plan::{Owners, Referenced};
 
 use super::placement::{FoundPlacement, unexplained};
@@ -54,7 +55,7 @@ pub(super) async fn read(
         .await?;
 
     let mut pods = context.pods.in_namespace(&namespace);
-    pods.retain(|pod| !has_ended(pod));
+    pods.retain(|pod| takes_room(pod));
     let bare = pods_without_sidecars(application, context, &namespace).await?;
     pods.extend(bare.into_iter().map(Arc::new));
     pods.sort_by_key(|pod| pod.name_any());
@@ -96,14 +97,6 @@ fn placement(
         tied: placement::tied(context, unexplained),
         standing: context.standings.get(&ApplicationKey::of(application)),
     })
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Metadata of the pods that have no sidecars and have not ended, as the API server remembers them.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::NodeSelectorTerm;
 use outrigger_api::DatasetProblem;
 use outrigger_api::conditions::reason;
-use outrigger_placement::{Claim, Located, Node, Part, Place, Volume};
+use outrigger_placement::{Claim, HOSTNAME_LABEL, Located, Node, Part, Place, Volume};
 
 use super::finding::{Counts, Finding, Places, Trouble, first_of};
 use super::validate::WantedClaims;
 use crate::status::{Progress, Summary};
 
 /// Labels and fields by which a volume names its node.
-const HOSTS: [&str; 2] = ["kubernetes.io/hostname", "metadata.name"];
+const HOSTS: [&str; 2] = [HOSTNAME_LABEL, "metadata.name"];
 
 /// A claim, or the name of one that does not exist.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,12 +10,11 @@ use outrigger_api::DatasetProblem;
 use outrigger_api::conditions::reason;
 use outrigger_hdfs::identity::{DataNodePod, Identified, NamedNode, by_host_name, by_pod};
 use outrigger_hdfs::{DataNode, DataNodeId, PathError, PathScan, ScanError, ServerError};
-use outrigger_placement::{Located, Part, Size};
+use outrigger_placement::{Located, Part, Size, is_ready};
 
 use super::finding::{Counts, Finding, Places, Trouble, counted, first_of, total};
 use super::scans::{Failure, Scanned};
 use super::validate::{WantedHdfs, WantedNames};
-use crate::cluster::is_ready;
 use crate::status::{Progress, Summary};
 
 /// Addresses of a node by which a DataNode may be named.

@@ -1,12 +1,10 @@
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::core::SelectorExt;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use outrigger_lookup::LookupError;
-use outrigger_placement::{Claim, Node};
+use outrigger_placement::Node;
 use outrigger_resources::quantity;
 
 use super::claims::FoundClaim;
@@ -32,9 +30,12 @@ pub(super) fn claims(
         .map(|node| Node::new(node, []))
         .collect();
     let attachments = cluster.attachments.store().state();
-    let found = |name: &str| {
+    let found = |name: &String| {
         let claim = cluster.claims.get(namespace, name);
-        found(cluster, name, claim.as_deref(), &attachments, &nodes)
+        FoundClaim {
+            claim: cluster.claim(namespace, name, &attachments, &nodes),
+            requested: claim.and_then(|claim| requested(&claim)).unwrap_or(0),
+        }
     };
     let mut names: Vec<String> = match wanted {
         WantedClaims::Names(names) => names.iter().cloned().collect(),
@@ -45,7 +46,7 @@ pub(super) fn claims(
         }
     };
     names.sort_by(|one, other| (by_ordinal(one), one).cmp(&(by_ordinal(other), other)));
-    (names.iter().map(|name| found(name)).collect(), nodes)
+    (names.iter().map(found).collect(), nodes)
 }
 
 /// A name without the ordinal at its end, and the ordinal: the claims of a StatefulSet are to be in
@@ -55,31 +56,11 @@ fn by_ordinal(name: &str) -> (&str, Option<u64>) {
     (stem, name[stem.len()..].parse().ok())
 }
 
-fn found(
-    cluster: &Cluster,
-    name: &str,
-    claim: Option<&PersistentVolumeClaim>,
-    attachments: &[Arc<VolumeAttachment>],
-    nodes: &[Node],
-) -> FoundClaim {
-    let spec = claim.and_then(|claim| claim.spec.as_ref());
-    let volume = spec.and_then(|spec| spec.volume_name.as_deref());
-    let volume = volume.and_then(|name| {
-        let key = ObjectRef::<PersistentVolume>::new(name);
-        cluster.volumes.store().get(&key)
-    });
-    let requests = spec
-        .and_then(|spec| spec.resources.as_ref())
-        .and_then(|resources| resources.requests.as_ref());
-    let requested = requests
-        .and_then(|requests| quantity::nanos(requests.get("storage")?))
-        .map_or(0, |nanos| nanos / 1_000_000_000);
-    let attachments = attachments.iter().map(AsRef::as_ref);
-    FoundClaim {
-        // Whether an unbound claim waits for its pod makes no difference to where it is: nowhere.
-        claim: Claim::new(name, claim, volume.as_deref(), None, attachments, nodes),
-        requested: u64::try_from(requested).unwrap_or_default(),
-    }
+/// What a claim asks for, in bytes.
+fn requested(claim: &PersistentVolumeClaim) -> Option<u64> {
+    let resources = claim.spec.as_ref()?.resources.as_ref()?;
+    let storage = resources.requests.as_ref()?.get("storage")?;
+    Some(quantity::whole(storage))
 }
 
 /// The pods in which DataNodes may run, if that is how their nodes are found.

@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use outrigger_api::Dataset;
+use outrigger_placement::is_ready;
 
 use super::locations::DatasetKey;
 use super::watched::Watched;
-use crate::cluster::is_ready;
 use crate::seen::Seen;
 
 type Request = ObjectRef<Dataset>;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 use outrigger_api::IntegratedApp;
 use outrigger_placement::{
-    Avoided, Decision, Release, Replacement, Waiting, decide, is_gated, let_go, open,
+    Avoided, Decision, Release, Replacement, Waiting, decide, is_gated, let_go, open, takes_room,
 };
 use tokio::time::Instant;
 
@@ -393,9 +393,5 @@ fn by_uid(pods: &[Arc<Pod>]) -> HashMap<&str, &Arc<Pod>> {
 
 /// Whether nothing is to be decided about a pod: it is on a node, or over.
 fn is_settled(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    read::node_of(pod).is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+    read::node_of(pod).is_some() || !takes_room(pod)
 }

@@ -234,22 +234,6 @@ fn claims(context: &Context, pod: &Pod, nodes: &[Node]) -> Vec<Claim> {
         return Vec::new();
     }
     let attachments = cluster.attachments.store().state();
-    let attachments = attachments.iter().map(AsRef::as_ref);
-    let claims = names.iter().map(|name| {
-        let claim = cluster.claims.get(&namespace, name);
-        let spec = claim.as_ref().and_then(|claim| claim.spec.as_ref());
-        let volume = spec.and_then(|spec| spec.volume_name.as_deref());
-        let volume = volume.and_then(|name| cluster.volumes.store().get(&ObjectRef::new(name)));
-        let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
-        let class = class.and_then(|name| cluster.classes.store().get(&ObjectRef::new(name)));
-        Claim::new(
-            name,
-            claim.as_deref(),
-            volume.as_deref(),
-            class.as_deref(),
-            attachments.clone(),
-            nodes,
-        )
-    });
-    claims.collect()
+    let claim = |name: &String| cluster.claim(&namespace, name, &attachments, nodes);
+    names.iter().map(claim).collect()
 }

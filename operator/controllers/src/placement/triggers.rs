@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use outrigger_api::IntegratedApp;
-use outrigger_placement::is_gated;
+use outrigger_placement::{is_gated, takes_room};
 
 use super::ApplicationKey;
 use super::read::node_of;
@@ -98,16 +98,14 @@ struct Place {
 
 fn place(pod: &Pod) -> Place {
     let status = pod.status.as_ref();
-    let phase = status.and_then(|status| status.phase.as_deref());
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let conditions = conditions.into_iter().flatten();
     let scheduled = conditions.filter(|found| found.type_ == "PodScheduled");
-    let ended = matches!(phase, Some("Succeeded" | "Failed"));
     Place {
         uid: pod.uid(),
         gated: is_gated(pod),
         node: node_of(pod).map(str::to_owned),
-        over: ended || pod.metadata.deletion_timestamp.is_some(),
+        over: !takes_room(pod) || pod.metadata.deletion_timestamp.is_some(),
         scheduled: scheduled.map(|found| found.reason.clone()).collect(),
     }
 }
