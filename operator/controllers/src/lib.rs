@@ -10,6 +10,7 @@ mod dataset;
 mod events;
 mod metrics;
 mod placement;
+mod published;
 mod seen;
 mod sidecar;
 mod status;

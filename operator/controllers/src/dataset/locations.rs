@@ -1,13 +1,11 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::channel::mpsc;
-use futures::{Stream, stream};
+use futures::Stream;
 use jiff::Timestamp;
 use outrigger_placement::{DataState, Located};
-use parking_lot::Mutex;
 
 use super::fingerprint;
+use crate::published::Published;
 
 /// Namespace and name of a Dataset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,30 +29,23 @@ pub(crate) struct Known {
 ///
 /// A Dataset that is absent here does not exist, or was not looked at yet.
 #[derive(Default)]
-pub(crate) struct Locations {
-    known: Mutex<BTreeMap<DatasetKey, Known>>,
-    listeners: Mutex<Vec<mpsc::UnboundedSender<DatasetKey>>>,
-}
+pub(crate) struct Locations(Published<DatasetKey, Known>);
 
 impl Locations {
     /// What is known of a Dataset.
     pub(crate) fn get(&self, key: &DatasetKey) -> Option<Known> {
-        self.known.lock().get(key).cloned()
+        self.0.get(key)
     }
 
     /// Each Dataset known now, then each one of which something else is known than before. That a
     /// scan found the same once more is told to nobody.
     pub(crate) fn changes(&self) -> impl Stream<Item = DatasetKey> + Send + Unpin + use<> {
-        let (sender, receiver) = mpsc::unbounded();
-        // Before reading: a change in between is told twice rather than never.
-        self.listeners.lock().push(sender);
-        let known: Vec<DatasetKey> = self.known.lock().keys().cloned().collect();
-        futures::StreamExt::chain(stream::iter(known), receiver)
+        self.0.changes()
     }
 
     /// A Dataset is being looked at for the first time, or its source is another one than before.
     pub(super) fn scanning(&self, key: &DatasetKey, uid: &str, now: Timestamp) {
-        self.change(key, |known| match known {
+        self.0.change(key, |known| match known {
             Some(known) if known.uid == uid && is_pending(&known.state) => None,
             _ => Some(Known {
                 uid: uid.to_owned(),
@@ -73,7 +64,7 @@ impl Locations {
         at: Timestamp,
     ) {
         let fingerprint = fingerprint::of(located);
-        self.change(key, |_| {
+        self.0.change(key, |_| {
             Some(Known {
                 uid: uid.to_owned(),
                 state: DataState::Located {
@@ -95,7 +86,7 @@ impl Locations {
         last_known: Option<&Arc<Located>>,
     ) {
         let fingerprint = last_known.map(|located| fingerprint::of(located));
-        self.change(key, |_| {
+        self.0.change(key, |_| {
             Some(Known {
                 uid: uid.to_owned(),
                 state: DataState::Failed {
@@ -109,30 +100,7 @@ impl Locations {
 
     /// A Dataset is gone.
     pub(super) fn forget(&self, key: &DatasetKey) {
-        let forgotten = self.known.lock().remove(key);
-        if forgotten.is_some() {
-            self.tell(key);
-        }
-    }
-
-    fn change(&self, key: &DatasetKey, change: impl FnOnce(Option<&Known>) -> Option<Known>) {
-        let mut all = self.known.lock();
-        let former = all.get(key);
-        let Some(now) = change(former) else {
-            return;
-        };
-        let is_new = former.is_none_or(|former| !same(former, &now));
-        all.insert(key.clone(), now);
-        drop(all);
-        if is_new {
-            self.tell(key);
-        }
-    }
-
-    fn tell(&self, key: &DatasetKey) {
-        self.listeners
-            .lock()
-            .retain(|listener| listener.unbounded_send(key.clone()).is_ok());
+        self.0.forget(key);
     }
 }
 
@@ -140,21 +108,23 @@ fn is_pending(state: &DataState) -> bool {
     matches!(state, DataState::NotScannedYet { .. })
 }
 
-/// Whether two states mean the same to whoever places pods by them.
-fn same(one: &Known, other: &Known) -> bool {
-    let reason = |known: &Known| match &known.state {
-        DataState::Failed { reason, .. } => Some(reason.clone()),
-        _ => None,
-    };
-    one.uid == other.uid
-        && std::mem::discriminant(&one.state) == std::mem::discriminant(&other.state)
-        && reason(one) == reason(other)
-        && one.fingerprint == other.fingerprint
+/// Equal if both mean the same to whoever places pods by them.
+impl PartialEq for Known {
+    fn eq(&self, other: &Known) -> bool {
+        let reason = |known: &Known| match &known.state {
+            DataState::Failed { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        self.uid == other.uid
+            && std::mem::discriminant(&self.state) == std::mem::discriminant(&other.state)
+            && reason(self) == reason(other)
+            && self.fingerprint == other.fingerprint
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use futures::{FutureExt, StreamExt};
     use outrigger_placement::Part;

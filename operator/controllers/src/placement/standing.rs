@@ -1,16 +1,15 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::channel::mpsc;
-use futures::{Stream, StreamExt, stream};
+use futures::Stream;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use outrigger_placement::{
     AskedFor, Avoided, Explanation, Situation, Waiting, conflict, takes_room,
 };
-use parking_lot::Mutex;
 
 use super::{ApplicationKey, read};
+use crate::published::Published;
 
 /// What holds for an application's pods now, and is written in no pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,45 +25,28 @@ pub(crate) struct Standing {
 /// The standing of each application with data, in memory, for whoever reports it. An application
 /// that is absent was not looked at yet.
 #[derive(Default)]
-pub(crate) struct Standings {
-    known: Mutex<BTreeMap<ApplicationKey, Standing>>,
-    listeners: Mutex<Vec<mpsc::UnboundedSender<ApplicationKey>>>,
-}
+pub(crate) struct Standings(Published<ApplicationKey, Standing>);
 
 impl Standings {
     pub(crate) fn get(&self, key: &ApplicationKey) -> Option<Standing> {
-        self.known.lock().get(key).cloned()
+        self.0.get(key)
     }
 
     /// Each application known now, then each one whose standing is another one than before.
     pub(crate) fn changes(&self) -> impl Stream<Item = ApplicationKey> + Send + Unpin + use<> {
-        let (sender, receiver) = mpsc::unbounded();
-        // Before reading: a change in between is told twice rather than never.
-        self.listeners.lock().push(sender);
-        let known: Vec<ApplicationKey> = self.known.lock().keys().cloned().collect();
-        stream::iter(known).chain(receiver)
+        self.0.changes()
     }
 
     /// Applications of which pods wait.
     pub(super) fn waiting(&self) -> Vec<ApplicationKey> {
-        let known = self.known.lock();
-        let waiting = known.iter().filter(|(_, found)| !found.waiting.is_empty());
-        waiting.map(|(key, _)| key.clone()).collect()
+        self.0.keys(|found| !found.waiting.is_empty())
     }
 
     /// Sets what holds now; `None` for an application that is gone, or has no data.
     pub(super) fn publish(&self, key: &ApplicationKey, standing: Option<Standing>) {
-        let mut known = self.known.lock();
-        let changed = known.get(key) != standing.as_ref();
         match standing {
-            Some(standing) => known.insert(key.clone(), standing),
-            None => known.remove(key),
-        };
-        drop(known);
-        if changed {
-            self.listeners
-                .lock()
-                .retain(|listener| listener.unbounded_send(key.clone()).is_ok());
+            Some(standing) => self.0.change(key, |_| Some(standing)),
+            None => self.0.forget(key),
         }
     }
 }
