@@ -2,16 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use outrigger_api::IntegratedApp;
 use outrigger_lookup::LookupError;
 use outrigger_plan::ApplicationPlan;
-use tokio::time::Instant;
 
 use super::{apply, decide, read, report};
 use crate::context::Context;
-use crate::metrics::{Controller, Outcome};
+use crate::metrics::Controller;
 use crate::status::{self, Summary};
 
 /// Pods without sidecars are not watched. While there are some, they are looked for so often.
@@ -47,19 +45,10 @@ pub(super) async fn reconcile(
     application: Arc<IntegratedApp>,
     context: Arc<Context>,
 ) -> Result<Action, Failure> {
-    let started = Instant::now();
-    let result = steps(&application, &context).await;
-    let outcome = match &result {
-        Ok(_) => Outcome::Succeeded,
-        Err(_) => Outcome::Failed,
-    };
+    let work = steps(&application, &context);
     context
-        .metrics
-        .count(Controller::Application, outcome, started.elapsed());
-    if result.is_ok() {
-        context.backoffs.reset(&uid(&application));
-    }
-    result
+        .reconciled(Controller::Application, &*application, work)
+        .await
 }
 
 async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Action, Failure> {
@@ -100,18 +89,5 @@ pub(super) fn after_failure(
     failure: &Failure,
     context: Arc<Context>,
 ) -> Action {
-    let (namespace, name) = (application.namespace(), application.name_any());
-    let pause = context.backoffs.failed(uid(&application));
-    tracing::warn!(
-        error = %failure,
-        namespace = namespace.unwrap_or_default(),
-        name,
-        "IntegratedApp not reconciled; trying again in {} s",
-        pause.as_secs()
-    );
-    Action::requeue(pause)
-}
-
-fn uid(application: &IntegratedApp) -> String {
-    application.uid().unwrap_or_default()
+    context.after_failure(&*application, failure, Duration::MAX)
 }

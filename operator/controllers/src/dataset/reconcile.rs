@@ -16,7 +16,7 @@ use super::scans::Scanned;
 use super::validate::{self, Wanted, WantedClaims, WantedHdfs};
 use super::watched::Watched;
 use super::{claims, hdfs, metrics, read, report};
-use crate::metrics::{Controller, Outcome};
+use crate::metrics::Controller;
 use crate::status::{self, Progress, Summary};
 
 /// What no event tells is found so late.
@@ -47,25 +47,17 @@ pub(super) async fn reconcile(
     dataset: Arc<Dataset>,
     watched: Arc<Watched>,
 ) -> Result<Action, Failure> {
-    let started = Instant::now();
-    let result = steps(&dataset, &watched).await;
-    let outcome = match &result {
-        Ok(_) => Outcome::Succeeded,
-        Err(_) => Outcome::Failed,
-    };
     let context = &watched.context;
-    context
-        .metrics
-        .count(Controller::Dataset, outcome, started.elapsed());
-    match &result {
-        Ok(_) => context.backoffs.reset(&uid(&dataset)),
-        Err(failure) => {
-            if let Some(summary) = failure.summary() {
-                report::summary(context, &dataset, &summary, Timestamp::now())
-                    .await
-                    .map_err(Failure::Report)?;
-            }
-        }
+    let work = steps(&dataset, &watched);
+    let result = context
+        .reconciled(Controller::Dataset, &*dataset, work)
+        .await;
+    if let Err(failure) = &result
+        && let Some(summary) = failure.summary()
+    {
+        report::summary(context, &dataset, &summary, Timestamp::now())
+            .await
+            .map_err(Failure::Report)?;
     }
     result
 }
@@ -264,16 +256,9 @@ pub(super) fn after_failure(
     failure: &Failure,
     watched: Arc<Watched>,
 ) -> Action {
-    let (namespace, name) = (dataset.namespace(), dataset.name_any());
-    let pause = watched.context.backoffs.failed(uid(&dataset));
-    tracing::warn!(
-        error = %failure,
-        namespace = namespace.unwrap_or_default(),
-        name,
-        "Dataset not reconciled; trying again in {} s",
-        pause.as_secs()
-    );
-    Action::requeue(pause)
+    watched
+        .context
+        .after_failure(&*dataset, failure, Duration::MAX)
 }
 
 fn key(dataset: &Dataset) -> DatasetKey {

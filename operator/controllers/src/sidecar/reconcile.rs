@@ -8,13 +8,12 @@ use outrigger_api::conditions::reason;
 use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
 use outrigger_lookup::LookupError;
 use outrigger_rollout::{Decision, carriers};
-use tokio::time::Instant;
 
 use super::apply::{self, ApplyError};
 use super::read::{self, Found};
 use super::watched::{Watched, key};
 use super::{decide, report, validate};
-use crate::metrics::{Controller, Outcome};
+use crate::metrics::Controller;
 use crate::status::{self, Progress, Summary};
 
 /// Pause between two looks at slots that take over a configuration.
@@ -58,20 +57,11 @@ pub(super) async fn reconcile(
     sidecar: Arc<IntegrationSidecar>,
     watched: Arc<Watched>,
 ) -> Result<Action, Failure> {
-    let started = Instant::now();
-    let result = steps(&sidecar, &watched).await;
-    let outcome = match &result {
-        Ok(_) => Outcome::Succeeded,
-        Err(_) => Outcome::Failed,
-    };
-    let context = &watched.context;
-    context
-        .metrics
-        .count(Controller::Sidecar, outcome, started.elapsed());
-    if result.is_ok() {
-        context.backoffs.reset(&uid(&sidecar));
-    }
-    result
+    let work = steps(&sidecar, &watched);
+    watched
+        .context
+        .reconciled(Controller::Sidecar, &*sidecar, work)
+        .await
 }
 
 async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<Action, Failure> {
@@ -163,20 +153,12 @@ pub(super) fn after_failure(
     failure: &Failure,
     watched: Arc<Watched>,
 ) -> Action {
-    let (namespace, name) = (sidecar.namespace(), sidecar.name_any());
-    let mut pause = watched.context.backoffs.failed(uid(&sidecar));
     let status = sidecar.status.as_ref();
-    if status.is_some_and(|status| status.swap.is_some()) {
-        pause = pause.min(SWAPPING);
-    }
-    tracing::warn!(
-        error = %failure,
-        namespace = namespace.unwrap_or_default(),
-        name,
-        "IntegrationSidecar not reconciled; trying again in {} s",
-        pause.as_secs()
-    );
-    Action::requeue(pause)
+    let most = match status.is_some_and(|status| status.swap.is_some()) {
+        true => SWAPPING,
+        false => Duration::MAX,
+    };
+    watched.context.after_failure(&*sidecar, failure, most)
 }
 
 fn uid(sidecar: &IntegrationSidecar) -> String {
