@@ -6,11 +6,10 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use outrigger_api::conditions::reason;
 use outrigger_e2e::cluster;
-use outrigger_lab::LocalVolume;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use super::demands::{is_bound, is_unschedulable};
+use super::demands::is_unschedulable;
 use super::ground::{APPLICATION, DATASET, Ground, SELECTOR, assert_says};
 use crate::scene::{PATIENCE, Scene, Test, test};
 
@@ -25,26 +24,7 @@ async fn a_claim_on_a_dead_node_is_explained_and_its_pod_not_kept_at_the_gate(
 ) -> anyhow::Result<()> {
     let ground = Ground::new(scene).await?;
     let lab = &scene.stage.site.lab;
-    let volume = LocalVolume::new(scene.namespace, "node-4", "1Gi")
-        .for_claim(scene.namespace, "disk-reader-0");
-    block_in_place(|| {
-        lab.remove_local_volume(&volume.name)?;
-        lab.create_local_volume(&volume)
-    })?;
-    let claim = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {
-            "name": "disk-reader-0", "namespace": scene.namespace, "labels": {"app": "disk"},
-        },
-        "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
-            "volumeName": volume.name,
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    });
-    ground.apply(&claim).await?;
-    let claims = scene.cluster().objects(scene.namespace);
-    cluster::wait(&claims, "disk-reader-0", "Bound", PATIENCE, is_bound).await?;
+    let (volume, claim) = ground.bound_claim("node-4", "disk-reader-0").await?;
     let mut dataset = ground.dataset(&[]);
     dataset["spec"] = json!({
         "persistentVolumeClaims": {"selector": {"matchLabels": {"app": "disk"}}},

@@ -3,7 +3,6 @@
 use k8s_openapi::api::core::v1::Pod;
 use outrigger_api::conditions::reason;
 use outrigger_e2e::cluster;
-use outrigger_lab::LocalVolume;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -100,24 +99,7 @@ async fn a_pod_that_no_node_can_run_is_explained_and_not_kept(
     let ground = Ground::new(scene).await?;
     ground.put(&[(3, &[3])])?;
     ground.open(json!({"relaxAfterSeconds": 0})).await?;
-    let volume =
-        LocalVolume::new(scene.namespace, "node-1", "1Gi").for_claim(scene.namespace, "disk");
-    block_in_place(|| {
-        scene.stage.site.lab.remove_local_volume(&volume.name)?;
-        scene.stage.site.lab.create_local_volume(&volume)
-    })?;
-    let claim = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "disk", "namespace": scene.namespace},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
-            "volumeName": volume.name,
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    });
-    ground.apply(&claim).await?;
-    let claims = scene.cluster().objects(scene.namespace);
-    cluster::wait(&claims, "disk", "Bound", PATIENCE, is_bound).await?;
+    let (volume, _) = ground.bound_claim("node-1", "disk").await?;
     let mut deployment = ground.deployment(1);
     let spec = &mut deployment["spec"]["template"]["spec"];
     spec["nodeSelector"] = json!({ZONE: "z2"});
@@ -146,14 +128,6 @@ async fn a_pod_that_no_node_can_run_is_explained_and_not_kept(
         .await?;
     block_in_place(|| site.lab.remove_local_volume(&volume.name))?;
     Ok(())
-}
-
-pub(super) fn is_bound(claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim) -> bool {
-    let phase = claim
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    phase == Some("Bound")
 }
 
 /// Whether the scheduler has looked at a pod and found no node.

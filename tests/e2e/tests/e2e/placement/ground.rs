@@ -1,14 +1,14 @@
 //! A namespace with files in HDFS, a Dataset of them, and an application that reads them.
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 use outrigger_api::{Dataset, DatasetStatus, IntegratedApp, PlacedPod, PlacementStatus};
 use outrigger_e2e::cluster;
 use outrigger_e2e::locality::{BLOCK, Held};
 use outrigger_e2e::shop::condition_is;
-use outrigger_lab::{FileSpec, Hdfs, NameNode};
+use outrigger_lab::{FileSpec, Hdfs, LocalVolume, NameNode};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -143,6 +143,34 @@ impl<'a> Ground<'a> {
     /// Applies an object.
     pub(crate) async fn apply(&self, object: &Value) -> anyhow::Result<()> {
         self.scene.cluster().apply_one(object).await.map(drop)
+    }
+
+    /// A claim with the label `app: disk` that is bound to a directory of a node, and its volume.
+    pub(crate) async fn bound_claim(
+        &self,
+        node: &str,
+        name: &str,
+    ) -> anyhow::Result<(LocalVolume, Value)> {
+        let namespace = self.scene.namespace;
+        let volume = LocalVolume::new(namespace, node, "1Gi").for_claim(namespace, name);
+        let lab = &self.scene.stage.site.lab;
+        block_in_place(|| {
+            lab.remove_local_volume(&volume.name)?;
+            lab.create_local_volume(&volume)
+        })?;
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": "disk"}},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
+                "volumeName": volume.name,
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        });
+        self.apply(&claim).await?;
+        let claims = self.scene.cluster().objects(namespace);
+        cluster::wait(&claims, name, "Bound", PATIENCE, is_bound).await?;
+        Ok((volume, claim))
     }
 
     /// Waits until so many pods of the application, and no others, are on nodes.
@@ -283,4 +311,12 @@ pub(crate) fn local_bytes<'p>(
 ) -> u64 {
     let local = |pod: &Pod| node(pod).map_or(0, |node| held(pod).on(node));
     pods.into_iter().map(local).sum()
+}
+
+fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    let phase = claim
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    phase == Some("Bound")
 }
