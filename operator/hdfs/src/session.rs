@@ -101,10 +101,11 @@ impl Session<'_> {
                     FileKind::Symlink => {}
                 }
             }
-            self.bound("directories", tally, tally.directories)?;
+            self.bound("directories", tally, tally.directories, tally.directories)?;
             tally.scan.files += files.len() as u64;
             self.files.fetch_add(files.len() as u64, Relaxed);
-            self.bound("files", tally, tally.scan.files)?;
+            let listed = self.files.load(Relaxed);
+            self.bound("files", tally, tally.scan.files, listed)?;
             self.locate(files, tally).await?;
             match page.next {
                 Some(next) => after = Some(next),
@@ -215,13 +216,16 @@ impl Session<'_> {
         Ok(Entries { entries, next })
     }
 
-    /// Ends a scan that comes across more than was counted before.
-    fn bound(&self, what: &'static str, tally: &Tally, most: u64) -> Result<(), ScanError> {
+    /// Ends a scan that comes across more than was counted before: so many in all, and `most` of
+    /// them below this path.
+    fn bound(
+        &self,
+        what: &'static str,
+        tally: &Tally,
+        most: u64,
+        found: u64,
+    ) -> Result<(), ScanError> {
         let allowed = self.settings.max_files;
-        let found = match what {
-            "files" => self.files.load(Relaxed),
-            _ => most,
-        };
         if found <= allowed {
             return Ok(());
         }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use outrigger_api::LocalityMode;
 use outrigger_resources::Amounts;
 
 use crate::volume::Claim;
@@ -58,6 +59,25 @@ pub enum Mode {
     Required,
 }
 
+impl Locality {
+    /// `spec.locality` of an IntegratedApp, with its defaults.
+    pub fn of(found: Option<&outrigger_api::Locality>) -> Locality {
+        let found = outrigger_api::Locality::effective(found);
+        let seconds = |found: Option<i64>| u32::try_from(found.unwrap_or_default());
+        let threshold = found.threshold_bytes.unwrap_or_default();
+        Locality {
+            mode: match found.mode.unwrap_or_default() {
+                LocalityMode::Preferred => Mode::Preferred,
+                LocalityMode::Required => Mode::Required,
+            },
+            relax_after_seconds: seconds(found.relax_after_seconds).unwrap_or_default(),
+            bind_timeout_seconds: seconds(found.bind_timeout_seconds).unwrap_or_default(),
+            threshold_bytes: u64::try_from(threshold).unwrap_or_default(),
+            max_skew: u32::try_from(found.max_skew.unwrap_or_default()).unwrap_or(1),
+        }
+    }
+}
+
 /// How many pods are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
@@ -84,7 +104,7 @@ pub enum Workload {
 pub struct AppPod {
     /// The pod.
     pub pod: Arc<Pod>,
-    /// What is known of each PersistentVolumeClaim that it mounts.
+    /// What is known of each PersistentVolumeClaim that it mounts; not needed of a pod on a node.
     pub claims: Vec<Claim>,
     /// What becomes of it when it is deleted; see [`Replaceable::of`].
     pub replaceable: Replaceable,

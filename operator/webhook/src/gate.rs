@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use outrigger_api::conditions::{READY, reason};
-use outrigger_api::{Dataset, IntegratedApp, Locality, LocalityMode, THRESHOLD_BYTES};
-use outrigger_placement::{Gate, Known, Mode, gate};
+use outrigger_api::{Dataset, IntegratedApp};
+use outrigger_placement::{Gate, Known, Locality, gate};
 
 /// Whether a gate buys something for a pod of an application, by what the statuses of its Datasets
 /// say. One that does not exist keeps no pod from running.
@@ -17,14 +17,8 @@ pub(crate) fn waits(
     let hints = application.spec.data.iter().flatten();
     let found = hints.filter_map(|hint| dataset(&hint.dataset));
     let data: Vec<Known> = found.map(|dataset| known(&dataset)).collect();
-    let locality = Locality::effective(application.spec.locality.as_ref());
-    let mode = match locality.mode.unwrap_or_default() {
-        LocalityMode::Preferred => Mode::Preferred,
-        LocalityMode::Required => Mode::Required,
-    };
-    let threshold = locality.threshold_bytes.unwrap_or(THRESHOLD_BYTES);
-    let threshold = u64::try_from(threshold).unwrap_or_default();
-    gate(pod, mode, threshold, &data) == Gate::Wait
+    let locality = Locality::of(application.spec.locality.as_ref());
+    gate(pod, locality.mode, locality.threshold_bytes, &data) == Gate::Wait
 }
 
 fn known(dataset: &Dataset) -> Known {

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 use outrigger_api::IntegratedApp;
 use outrigger_placement::{
-    Avoided, Decision, Release, Replacement, Waiting, decide, is_gated, let_go, open, takes_room,
+    Avoided, Decision, Locality, Release, Replacement, Waiting, decide, is_gated, let_go, open,
+    takes_room,
 };
 use tokio::time::Instant;
 
@@ -251,7 +252,7 @@ impl Placer {
         releases: &[Release],
     ) -> Result<(), kube::Error> {
         let context = Arc::clone(&self.context);
-        let mode = read::locality(application).mode;
+        let mode = Locality::of(application.spec.locality.as_ref()).mode;
         let found = releases
             .iter()
             .filter_map(|release| Some((release, *own.get(release.uid.as_str())?)));

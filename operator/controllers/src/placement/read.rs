@@ -3,15 +3,13 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use outrigger_api::{
-    BIND_TIMEOUT_SECONDS, IntegratedApp, Locality, LocalityMode, RELAX_AFTER_SECONDS, Split,
-    THRESHOLD_BYTES,
-};
+use outrigger_api::{IntegratedApp, Split};
 use outrigger_control::layout::APPLICATION_LABEL;
 use outrigger_placement::{
-    AppPod, Avoided, Claim, Data, DataState, Explanation, Mode, Node, Reserved, Situation,
+    AppPod, Avoided, Claim, Data, DataState, Explanation, Locality, Node, Reserved, Situation,
     claim_names, is_gated, room, takes_room,
 };
 
@@ -69,14 +67,18 @@ pub(super) async fn situation(
     let workload = workload::read(context, application, &own).await;
     let placed = others.iter().filter(|pod| is_placed(context, pod));
     let reserved = placed.filter_map(|pod| reserved(pod, now));
+    let attachments = context.cluster.attachments.store().state();
     let own = own.into_iter().map(|pod| AppPod {
-        claims: claims(context, &pod, &nodes),
+        claims: match node_of(&pod) {
+            Some(_) => Vec::new(),
+            None => claims(context, &pod, &attachments, &nodes),
+        },
         replaceable: workload.replaceable(&pod),
         pod,
     });
     Situation {
         application: key.name.clone(),
-        locality: locality(application),
+        locality: Locality::of(application.spec.locality.as_ref()),
         pods: own.collect(),
         nodes,
         workload: workload.wanted,
@@ -84,25 +86,6 @@ pub(super) async fn situation(
         reserved: reserved.collect(),
         avoided,
         now,
-    }
-}
-
-/// `spec.locality` with its defaults.
-pub(super) fn locality(application: &IntegratedApp) -> outrigger_placement::Locality {
-    let found = Locality::effective(application.spec.locality.as_ref());
-    let seconds = |found: Option<i64>, default: i64| {
-        u32::try_from(found.unwrap_or(default)).unwrap_or_default()
-    };
-    let threshold = found.threshold_bytes.unwrap_or(THRESHOLD_BYTES);
-    outrigger_placement::Locality {
-        mode: match found.mode.unwrap_or_default() {
-            LocalityMode::Preferred => Mode::Preferred,
-            LocalityMode::Required => Mode::Required,
-        },
-        relax_after_seconds: seconds(found.relax_after_seconds, RELAX_AFTER_SECONDS),
-        bind_timeout_seconds: seconds(found.bind_timeout_seconds, BIND_TIMEOUT_SECONDS),
-        threshold_bytes: u64::try_from(threshold).unwrap_or_default(),
-        max_skew: u32::try_from(found.max_skew.unwrap_or(1)).unwrap_or(1),
     }
 }
 
@@ -217,23 +200,23 @@ pub(crate) fn tied<'a>(
     }
     let nodes = context.cluster.nodes.store().state();
     let nodes: Vec<_> = nodes.iter().map(|node| Node::new(node, [])).collect();
+    let attachments = context.cluster.attachments.store().state();
     let tied = with_claims.filter_map(|pod| {
         let node = node_of(pod)?;
-        let mut claims = claims(context, pod, &nodes).into_iter();
+        let mut claims = claims(context, pod, &attachments, &nodes).into_iter();
         let claim = claims.find(|claim| claim.only_node(&nodes) == Some(node))?;
         Some((pod.name_any(), claim.name))
     });
     tied.collect()
 }
 
-fn claims(context: &Context, pod: &Pod, nodes: &[Node]) -> Vec<Claim> {
-    let cluster = &context.cluster;
+fn claims(
+    context: &Context,
+    pod: &Pod,
+    attachments: &[Arc<VolumeAttachment>],
+    nodes: &[Node],
+) -> Vec<Claim> {
     let namespace = pod.namespace().unwrap_or_default();
-    let names = claim_names(pod);
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let attachments = cluster.attachments.store().state();
-    let claim = |name: &String| cluster.claim(&namespace, name, &attachments, nodes);
-    names.iter().map(claim).collect()
+    let claim = |name: &String| context.cluster.claim(&namespace, name, attachments, nodes);
+    claim_names(pod).iter().map(claim).collect()
 }
