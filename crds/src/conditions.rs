@@ -43,6 +43,16 @@ pub mod reason {
     pub const WAITING: &str = "Waiting";
     /// `update.paused` is set.
     pub const PAUSED: &str = "Paused";
+    /// New pods get the newest revision, and running ones keep theirs until the rollout is resumed.
+    pub const STAGED: &str = "Staged";
+    /// As many pods have the newest revision as `update.partition` allows.
+    pub const PARTITION_REACHED: &str = "PartitionReached";
+    /// Pods are being evicted so that their successors follow the spec.
+    pub const RECREATING: &str = "Recreating";
+    /// Function pods that serve shared sidecars are still to come.
+    pub const FUNCTION_PODS_PENDING: &str = "FunctionPodsPending";
+    /// Somebody else changed the image of a slot.
+    pub const IMAGE_DRIFT: &str = "ImageDrift";
     /// The slots of a pod cannot be asked.
     pub const SLOT_UNREACHABLE: &str = "SlotUnreachable";
     /// A slot did not see its order in time.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
-use outrigger_control::parameters::IdempotencyParameters;
+use outrigger_control::parameters::{CustomParameters, IdempotencyParameters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,12 @@ pub struct IntegratedAppSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub sidecars: Vec<SidecarUse>,
+
+    /// What is done about pods that cannot follow the spec in place: those without their sidecars,
+    /// and those with fields that only a new pod can have; see [`Replacement`], whose text stands in
+    /// the schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<Replacement>,
 
     /// The data that the pods read. Pods that are created from now on are placed on the nodes that
     /// hold them, as far as `locality` says. Not for a DaemonSet, which has a pod on each node
@@ -113,17 +119,54 @@ pub struct SidecarUse {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["function".into()]))]
     pub parameters: Option<Vec<FunctionParameters>>,
+
+    /// Lets containers reach the functions through Unix sockets too, beside their ports. Not for a
+    /// shared sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix_socket: Option<UnixSocket>,
 }
 
 /// An application's parameters of one function.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.idempotency) != has(self.custom)", "exactly one of idempotency and custom must be set"))]
 pub struct FunctionParameters {
     /// Name of the function in the sidecar.
     #[schemars(length(min = 1, max = 58))]
     pub function: String,
-    /// Parameters of an idempotency function.
-    pub idempotency: IdempotencyParameters,
+    /// Parameters of an idempotency function. Exactly one of `idempotency` and `custom` is set, as
+    /// in the sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<IdempotencyParameters>,
+    /// Parameters of a function of the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomParameters>,
+}
+
+/// The Unix sockets of a sidecar's functions.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnixSocket {
+    /// The containers of the application that get the directory with the sockets, and each socket's
+    /// path in `OUTRIGGER_<FUNCTION>_SOCKET`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub mount_into: BTreeSet<String>,
+}
+
+/// What is done about pods that cannot follow the spec in place; `Never` when absent.
+///
+/// - Never: they are reported, and stay as they are until their workload replaces them.
+/// - Evict: they are evicted, as many at once as the sidecar's `update.maxUnavailable` says, where
+///   PodDisruptionBudgets allow it, and after a pod that was only tried has shown that its successor
+///   would get its sidecars. Pods without a controller are never evicted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Replacement {
+    /// They are reported.
+    #[default]
+    Never,
+    /// They are evicted, and their workload creates them anew.
+    Evict,
 }
 
 /// Data that an application's pods read.

@@ -10,6 +10,7 @@ mod dataset;
 mod integrated_app;
 mod integration_sidecar;
 mod manifest;
+mod share;
 
 pub use dataset::{
     ClaimsSource, Dataset, DatasetProblem, DatasetSpec, DatasetStatus, HdfsSource, HdfsTls,
@@ -19,16 +20,19 @@ pub use dataset::{
 pub use integrated_app::{
     ApplicationPods, AvoidedNode, BIND_TIMEOUT_SECONDS, DataHint, FunctionParameters,
     InjectedSidecar, IntegratedApp, IntegratedAppSpec, IntegratedAppStatus, Locality, LocalityMode,
-    PlacedPod, PlacementStatus, RELAX_AFTER_SECONDS, SidecarUse, Split, THRESHOLD_BYTES,
-    WaitingPod, WorkloadReference,
+    PlacedPod, PlacementStatus, RELAX_AFTER_SECONDS, Replacement, SidecarUse, Split,
+    THRESHOLD_BYTES, UnixSocket, WaitingPod, WorkloadReference,
 };
 pub use integration_sidecar::{
-    EffectiveUpdate, FunctionSpec, HOT_SWAP_SOAK_SECONDS, IntegrationSidecar,
-    IntegrationSidecarSpec, IntegrationSidecarStatus, LocalReference, ParameterSource, PodSwap,
-    Revision, Sharing, SidecarPods, SlotResources, Store, UpdateSpec, UpdateStrategy,
+    ERROR_RATIO_PERCENT, EffectiveUpdate, FUNCTION_POD_REPLICAS, ForeignContainer, ForeignPort,
+    ForeignVariable, FunctionPods, FunctionSpec, HOT_SWAP_SOAK_SECONDS, IntegrationSidecar,
+    IntegrationSidecarSpec, IntegrationSidecarStatus, LocalReference, MAX_SHARED_SIDECAR_NAME,
+    ParameterSource, PodSwap, RESUME_ANNOTATION, Revision, RollbackSpec, SecretKey, Sharing,
+    SidecarPods, SlotResources, Store, TenantLimits, UpdateSpec, UpdateStrategy,
 };
 pub use manifest::{Manifest, manifests};
-pub use outrigger_control::parameters::{IdempotencyParameters, PostgresqlStore};
+pub use outrigger_control::parameters::{CustomParameters, IdempotencyParameters, PostgresqlStore};
+pub use share::Share;
 
 /// API group of every kind.
 pub const GROUP: &str = "outrigger.dev";

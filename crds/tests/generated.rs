@@ -69,12 +69,12 @@ fn rules_of_the_schema_name_the_fields_that_they_are_about() {
         ),
         (
             &all[2],
-            "!self.functions.exists(f, has(f.idempotency)) || (has(self.store) && has(self.store.postgresql))",
+            "!has(self.functions) || !self.functions.exists(f, has(f.idempotency)) || (has(self.store) && has(self.store.postgresql))",
             "a function of kind idempotency needs store.postgresql",
         ),
         (
             &all[2],
-            "self.functions.all(f, self.functions.exists_one(g, g.name == f.name))",
+            "!has(self.functions) || self.functions.all(f, self.functions.exists_one(g, g.name == f.name))",
             "functions[].name must be unique",
         ),
         (

@@ -108,6 +108,7 @@ fn first_order(sidecar: &SidecarPlan) -> Order {
         admin: sidecar.admin.clone(),
         phase: Phase::Rest,
         since: SINCE_CREATION.to_owned(),
+        single: false,
         replaced: None,
     }
 }

@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use outrigger_api::{
-    FunctionSpec, IdempotencyParameters, IntegratedApp, IntegrationSidecar, SidecarUse,
+    CustomParameters, FunctionSpec, IdempotencyParameters, IntegratedApp, IntegrationSidecar,
+    SidecarUse,
 };
 use outrigger_control::parameters::{Idempotency, InvalidParameters, SecretUnreadable};
 use outrigger_control::{
@@ -233,8 +234,9 @@ fn function_document(
         usage.name, function.name
     );
     let mut layers = vec![typed(
-        format!("{of_sidecar}.idempotency"),
-        &function.idempotency,
+        &of_sidecar,
+        function.idempotency.as_ref(),
+        function.custom.as_ref(),
     )];
     for (position, source) in function.config_from.iter().flatten().enumerate() {
         if let Some(reference) = &source.config_map_ref {
@@ -265,32 +267,52 @@ fn function_document(
         .flatten()
         .filter(|parameters| parameters.function == function.name);
     layers.extend(own.map(|parameters| {
+        let source = format!(
+            "IntegratedApp {} sidecars[{index}].parameters[{}]",
+            application.name, function.name
+        );
         typed(
-            format!(
-                "IntegratedApp {} sidecars[{index}].parameters[{}].idempotency",
-                application.name, function.name
-            ),
-            &parameters.idempotency,
+            &source,
+            parameters.idempotency.as_ref(),
+            parameters.custom.as_ref(),
         )
     }));
-    reject_invalid_parameters(&layers).map_err(|error| InvalidApplication::Parameters {
-        function: format!("{} of {}", function.name, sidecar.name_any()),
-        error,
-    })?;
+    let kind = match function.custom {
+        Some(_) => FunctionKind::Custom(layers),
+        None => {
+            reject_invalid_parameters(&layers).map_err(|error| InvalidApplication::Parameters {
+                function: format!("{} of {}", function.name, sidecar.name_any()),
+                error,
+            })?;
+            FunctionKind::Idempotency(layers)
+        }
+    };
     Ok(FunctionDocument {
         name: function.name.clone(),
         port: function.effective_port(),
-        kind: FunctionKind::Idempotency(layers),
+        kind,
     })
 }
 
-fn typed(source: String, parameters: &IdempotencyParameters) -> Layer {
-    let values = match serde_json::to_value(parameters) {
+/// The layer of whichever kind of parameters is given.
+fn typed(
+    source: &str,
+    idempotency: Option<&IdempotencyParameters>,
+    custom: Option<&CustomParameters>,
+) -> Layer {
+    let (kind, values) = match (idempotency, custom) {
+        (_, Some(custom)) => ("custom", Ok(Value::Object(custom.0.clone()))),
+        (parameters, None) => (
+            "idempotency",
+            serde_json::to_value(parameters.cloned().unwrap_or_default()),
+        ),
+    };
+    let values = match values {
         Ok(Value::Object(map)) => map,
         _ => serde_json::Map::new(),
     };
     Layer {
-        source,
+        source: format!("{source}.{kind}"),
         values: Values::Parameters(values),
     }
 }

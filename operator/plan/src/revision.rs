@@ -31,10 +31,11 @@ pub fn slot_image(image: &str, digest: Option<&str>, revision: &str, count: i64)
 /// a rollout alone brings new images into use; before the first rollout those of the spec.
 pub fn revision_for_new_pod(sidecar: &IntegrationSidecar) -> (String, String) {
     let name = sidecar.metadata.name.as_deref().unwrap_or_default();
-    let current = sidecar
-        .status
-        .as_ref()
-        .and_then(|status| status.current_revision.as_ref());
+    let status = sidecar.status.as_ref();
+    let current = status.and_then(|status| {
+        let new = status.new_pod_revision.as_ref();
+        new.or(status.current_revision.as_ref())
+    });
     match current {
         Some(revision) => (
             revision.name.clone(),

@@ -52,7 +52,9 @@ fn message(application: &IntegratedApp, referenced: &Referenced) -> (String, &'s
 }
 
 fn key_fields(plan: &SidecarPlan) -> Vec<String> {
-    let FunctionKind::Idempotency(layers) = &plan.document.functions[0].kind;
+    let FunctionKind::Idempotency(layers) = &plan.document.functions[0].kind else {
+        panic!("another kind of function");
+    };
     let no_secrets = |name: &str| {
         Err(SecretUnreadable {
             name: name.into(),

@@ -155,6 +155,7 @@ mod tests {
             admin: PerSlot { a: 15020, b: 15021 },
             phase: Phase::Rest,
             since: "2026-01-01T00:00:00Z".into(),
+            single: false,
             replaced: None,
         }
     }

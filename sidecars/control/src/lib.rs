@@ -13,7 +13,10 @@ pub mod parameters;
 mod report;
 mod slot;
 
-pub use document::{Application, Document, FunctionDocument, FunctionKind, Layer, Values};
+pub use document::{
+    AnyDocument, Application, Document, FunctionDocument, FunctionKind, Layer, Limits,
+    SharedDocument, TenantDocument, Tenants, Values,
+};
 pub use hash::content_hash;
 pub use order::{InvalidOrder, MAX_TERM_STEP, Order, Pair, PerSlot, Phase};
 pub use report::{ConfigurationReport, HandoverReport, Refusal, Report, Role, TrafficReport};

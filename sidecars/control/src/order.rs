@@ -31,6 +31,10 @@ pub struct Order {
     pub phase: Phase,
     /// Start of the phase, RFC 3339, UTC.
     pub since: String,
+    /// Whether the sidecar has one container only, named like itself: an image that is not built on
+    /// the chassis. Then `active` is a, the admin ports are 0, and what is said of slot b repeats a.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single: bool,
     /// While a slot's image is being replaced: the ID of the container that must end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
@@ -164,6 +168,7 @@ mod tests {
             admin: PerSlot { a: 15020, b: 15021 },
             phase: Phase::Soak,
             since: "2026-01-01T00:00:00Z".into(),
+            single: false,
             replaced: None,
         }
     }

@@ -53,7 +53,12 @@ impl Builder for IdempotencyBuilder {
         }
         let store = self.store(document, secrets)?;
         for function in &document.functions {
-            let FunctionKind::Idempotency(layers) = &function.kind;
+            let FunctionKind::Idempotency(layers) = &function.kind else {
+                return Err(InvalidDocument(format!(
+                    "function {} is custom; this image knows functions of kind idempotency only",
+                    function.name
+                )));
+            };
             let parameters = Idempotency::resolve(layers, &|name| secrets.read(name))
                 .map_err(|error| InvalidDocument(format!("function {}: {error}", function.name)))?;
             let scope = Scope {

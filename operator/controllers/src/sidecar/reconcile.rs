@@ -154,7 +154,7 @@ pub(super) fn after_failure(
     watched: Arc<Watched>,
 ) -> Action {
     let status = sidecar.status.as_ref();
-    let most = match status.is_some_and(|status| status.swap.is_some()) {
+    let most = match status.is_some_and(|status| !status.swaps.is_empty()) {
         true => SWAPPING,
         false => Duration::MAX,
     };

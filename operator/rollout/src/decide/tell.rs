@@ -63,11 +63,17 @@ impl Rollout<'_> {
                 updated: self.count(|pod| self.is_updated(pod)),
                 job_counts_restarts: self.keep_their_image(),
             }),
-            swap: self.in_swap().map(|pod| PodSwap {
-                pod: pod.name.clone(),
-                phase: pod.order.phase.to_string(),
-                since: pod.order.since.clone(),
-            }),
+            swaps: self
+                .in_swap()
+                .map(|pod| PodSwap {
+                    pod: pod.name.clone(),
+                    phase: pod.order.phase.to_string(),
+                    since: pod.order.since.clone(),
+                })
+                .into_iter()
+                .collect(),
+            new_pod_revision: None,
+            function_pods: None,
             applications: survey
                 .applications
                 .keys()

@@ -108,6 +108,7 @@ impl World {
             admin: PerSlot { a: 15020, b: 15021 },
             phase: Phase::Rest,
             since: "1970-01-01T00:00:00Z".into(),
+            single: false,
             replaced: None,
         };
         self.pods.push(SimPod::new(name, node, &order, &image));
@@ -252,7 +253,7 @@ impl World {
             let over = decision.summary.state != State::Reconciling
                 && decision.actions.is_empty()
                 && self.sidecar.status.as_ref() == Some(&decision.status)
-                && decision.status.swap.is_none();
+                && decision.status.swaps.is_empty();
             quiet = if over { quiet + 1 } else { 0 };
             if quiet == 5 {
                 return decision;

@@ -143,6 +143,7 @@ impl Pod {
             admin: self.admin.clone(),
             phase: Phase::Handover,
             since: "2026-01-01T00:00:00Z".into(),
+            single: false,
             replaced: None,
         };
         self.replace(layout::ORDER_FILE, &order.to_json().unwrap());

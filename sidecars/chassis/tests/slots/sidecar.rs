@@ -44,7 +44,7 @@ pub(crate) struct Echo {
 
 /// A parameter of a function.
 fn parameter(function: &FunctionDocument, name: &str) -> Option<String> {
-    let FunctionKind::Idempotency(layers) = &function.kind;
+    let (FunctionKind::Idempotency(layers) | FunctionKind::Custom(layers)) = &function.kind;
     layers.iter().find_map(|layer| match &layer.values {
         Values::Parameters(parameters) => Some(parameters.get(name)?.as_str()?.to_owned()),
         Values::Text(_) | Values::Secret(_) => None,

@@ -159,7 +159,7 @@ async fn helm_uninstall_leaves_workloads_running_and_no_webhook(
             .get(SIDECAR)
             .await?
             .status
-            .and_then(|status| status.swap),
+            .and_then(|status| status.swaps.first().cloned()),
         None
     );
     Ok(())

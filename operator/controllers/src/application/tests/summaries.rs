@@ -95,7 +95,7 @@ fn a_missing_function_parameter_or_config_map_stalls_the_application() {
 
     let mut found = shop();
     let orders = found.referenced.sidecars.get_mut("orders").unwrap();
-    orders.spec.functions[0].idempotency = IdempotencyParameters::default();
+    orders.spec.functions[0].idempotency = Some(IdempotencyParameters::default());
     assert_eq!(
         found.told(),
         (
