@@ -57,9 +57,25 @@ impl Address {
         }
     }
 
+    /// The path that begins those of all objects of another kind in the same namespace.
+    pub(crate) fn sibling(&self, root: &str, resource: &str) -> String {
+        let other = Address {
+            root: root.to_owned(),
+            resource: resource.to_owned(),
+            name: None,
+            ..self.clone()
+        };
+        other.object()
+    }
+
     /// Whether it names a pod.
     pub(crate) fn is_pod(&self) -> bool {
         self.root == "/api/v1" && self.resource == "pods"
+    }
+
+    /// Whether it names the eviction of a pod.
+    pub(crate) fn is_eviction(&self) -> bool {
+        self.is_pod() && self.subresource.as_deref() == Some("eviction")
     }
 
     /// Whether the kind keeps its status apart from the rest.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::address::{Address, Selection, query};
+use crate::evictions::evict;
 use crate::patch::PatchForm;
 use crate::state::{Failure, State};
 
@@ -89,6 +90,11 @@ impl ApiServer {
     /// Lets the next writes fail.
     pub fn fail(&self, writes: usize) {
         self.state.lock().failures = writes;
+    }
+
+    /// Changes each pod that is created from now on, in a dry run too, as an admission webhook does.
+    pub fn admit(&self, webhook: impl Fn(Value) -> Value + Send + Sync + 'static) {
+        self.state.lock().webhook = Some(Arc::new(webhook));
     }
 
     /// Forbids writes whose body holds a text, as an admission policy may.
@@ -175,8 +181,13 @@ impl ApiServer {
             }
             let form = PatchForm::of(content_type.unwrap_or_default());
             match (parts.method, form) {
+                (Method::POST, _) if address.is_eviction() => evict(state, &address, &body),
                 (Method::POST, _) if address.is_collection() => {
-                    let stored = state.create(&address, body)?;
+                    let body = state.admitted(&address, body);
+                    let stored = match query.get("dryRun").map(String::as_str) {
+                        Some("All") => body,
+                        _ => state.create(&address, body)?,
+                    };
                     Ok((StatusCode::CREATED, stored))
                 }
                 (Method::PUT, _) => Ok((StatusCode::OK, state.replace(&address, body)?)),

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -25,12 +26,16 @@ pub(crate) struct State {
     pub(crate) failures: usize,
     /// Text of writes that are refused.
     pub(crate) forbidden: Option<String>,
+    /// What an admission webhook makes of pods.
+    pub(crate) webhook: Option<Webhook>,
 }
+
+pub(crate) type Webhook = Arc<dyn Fn(Value) -> Value + Send + Sync>;
 
 /// Status and reason of a failed request.
 pub(crate) type Failure = (StatusCode, &'static str);
 
-const NOT_FOUND: Failure = (StatusCode::NOT_FOUND, "NotFound");
+pub(crate) const NOT_FOUND: Failure = (StatusCode::NOT_FOUND, "NotFound");
 const CONFLICT: Failure = (StatusCode::CONFLICT, "Conflict");
 const INVALID: Failure = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
 
@@ -81,6 +86,14 @@ impl State {
         object["metadata"]["resourceVersion"] = (self.version() + 1).to_string().into();
         self.log.push((path.to_owned(), "DELETED", object.clone()));
         Some(object)
+    }
+
+    /// A new object as the webhook makes it.
+    pub(crate) fn admitted(&self, collection: &Address, body: Value) -> Value {
+        match &self.webhook {
+            Some(webhook) if collection.is_pod() => webhook(body),
+            _ => body,
+        }
     }
 
     pub(crate) fn create(
