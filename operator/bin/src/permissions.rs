@@ -62,6 +62,7 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
         cluster("outrigger.dev", "integrationsidecars/status", &["patch"]),
         cluster("outrigger.dev", "datasets/status", &["patch"]),
         cluster("", "pods", KEEP),
+        create("", "pods/eviction"),
         cluster("", "configmaps", KEEP),
         cluster("", "configmaps", &["get"]),
         cluster("apps", "controllerrevisions", KEEP),

@@ -8,6 +8,8 @@ mod cluster;
 mod context;
 mod dataset;
 mod events;
+#[allow(dead_code, reason = "used by what recreates pods")]
+mod eviction;
 mod metrics;
 mod placement;
 mod published;
