@@ -2,6 +2,7 @@
 
 mod cluster;
 mod release;
+mod rollout;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ struct Plugin {
 #[derive(Debug, Subcommand)]
 enum Command {
     Release(release::Arguments),
+    Rollout(rollout::Arguments),
 }
 
 #[tokio::main]
@@ -27,6 +29,7 @@ async fn main() -> ExitCode {
     let Plugin { command, cluster } = Plugin::parse();
     let done = match command {
         Command::Release(arguments) => release::run(&arguments, &cluster).await,
+        Command::Rollout(arguments) => rollout::run(&arguments, &cluster).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
