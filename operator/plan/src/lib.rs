@@ -8,8 +8,10 @@ mod application;
 mod error;
 mod revision;
 mod selector;
+mod shared;
 
 pub use adoption::{Adoption, Owners, adopting};
 pub use application::{ApplicationPlan, FunctionPlan, Referenced, SidecarPlan, config_map_names};
 pub use error::InvalidApplication;
 pub use revision::{revision_for_new_pod, revision_name, slot_image};
+pub use shared::SharedPlan;
