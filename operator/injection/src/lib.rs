@@ -7,6 +7,7 @@
 mod carried;
 mod conflicts;
 mod difference;
+mod function_pod;
 mod inject;
 mod namespace;
 mod patch;
@@ -20,6 +21,9 @@ mod slot;
 mod volumes;
 
 pub use carried::{application, orders, slot_image, slot_index, slot_spec, slot_status};
+pub use function_pod::{
+    FunctionPod, HOLDER_COMMAND, HOLDER_CONTAINER, Place, function_pod, shared_service,
+};
 pub use inject::{SINCE_CREATION, disown, inject};
 pub use namespace::NamespaceRules;
 pub use preflight::{

@@ -183,7 +183,8 @@ fn resemble(spec: &mut PodSpec, like: &PodSpec) {
         });
 }
 
-fn pin(spec: &mut PodSpec, node: &str) {
+/// Sends a pod to a node, whatever its taints.
+pub(crate) fn pin(spec: &mut PodSpec, node: &str) {
     spec.node_selector = None;
     spec.tolerations = Some(vec![Toleration {
         operator: Some("Exists".into()),

@@ -13,7 +13,7 @@ pub(crate) const NO_TOKEN_VOLUME: &str = "outrigger-no-token";
 /// more than is ever used.
 const SHARED_SIZE: &str = "64Mi";
 /// Readable for the slots' user, whoever owns the file.
-const READ_ONLY: i32 = 0o444;
+pub(crate) const READ_ONLY: i32 = 0o444;
 
 /// The volumes of all slots of a pod, each once.
 pub(crate) fn volumes(plan: &ApplicationPlan) -> Vec<Volume> {
@@ -24,15 +24,20 @@ pub(crate) fn volumes(plan: &ApplicationPlan) -> Vec<Volume> {
         volumes.extend(secret_volumes(sidecar));
     }
     if !volumes.is_empty() {
-        volumes.push(Volume {
-            name: NO_TOKEN_VOLUME.into(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Volume::default()
-        });
+        volumes.push(no_token_volume());
     }
     let mut seen = std::collections::BTreeSet::new();
     volumes.retain(|volume| seen.insert(volume.name.clone()));
     volumes
+}
+
+/// See [`NO_TOKEN_VOLUME`].
+pub(crate) fn no_token_volume() -> Volume {
+    Volume {
+        name: NO_TOKEN_VOLUME.into(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    }
 }
 
 /// The documents and, for slots, the order.
@@ -76,7 +81,8 @@ pub(crate) fn control_volume(
     }
 }
 
-fn shared_volume(sidecar: &SidecarPlan) -> Volume {
+/// The directory that both slots of a sidecar share.
+pub(crate) fn shared_volume(sidecar: &SidecarPlan) -> Volume {
     Volume {
         name: layout::shared_volume(sidecar.name()),
         empty_dir: Some(EmptyDirVolumeSource {
