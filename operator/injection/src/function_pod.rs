@@ -242,6 +242,7 @@ fn annotations(plan: &SharedPlan, tenants: &Tenants) -> Result<BTreeMap<String, 
         since: SINCE_CREATION.to_owned(),
         single: false,
         replaced: None,
+        notes: Default::default(),
     };
     let order_key = layout::order_annotation(plan.name());
     let order = order

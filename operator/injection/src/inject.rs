@@ -110,6 +110,7 @@ fn first_order(sidecar: &SidecarPlan) -> Order {
         since: SINCE_CREATION.to_owned(),
         single: false,
         replaced: None,
+        notes: Default::default(),
     }
 }
 

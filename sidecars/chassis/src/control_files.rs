@@ -208,6 +208,7 @@ mod tests {
             since: "2026-01-01T00:00:00Z".into(),
             single: false,
             replaced: None,
+            notes: Default::default(),
         }
     }
 

@@ -18,6 +18,6 @@ pub use document::{
     SharedDocument, TenantDocument, Tenants, Values,
 };
 pub use hash::content_hash;
-pub use order::{InvalidOrder, MAX_TERM_STEP, Order, Pair, PerSlot, Phase};
+pub use order::{Answered, InvalidOrder, MAX_TERM_STEP, Notes, Order, Pair, PerSlot, Phase, Soaked};
 pub use report::{ConfigurationReport, HandoverReport, Refusal, Report, Role, TrafficReport};
 pub use slot::{Slot, UnknownSlot};

@@ -38,6 +38,46 @@ pub struct Order {
     /// While a slot's image is being replaced: the ID of the container that must end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
+    /// What the operator has to remember of the pod; slots have no use for it.
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub notes: Notes,
+}
+
+/// What the operator remembers of a sidecar in a pod beyond its swap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notes {
+    /// What the slots had answered at the end of the last soak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soaked: Option<Soaked>,
+    /// The slots whose image somebody else changed and that got theirs back since the last swap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrected: Vec<Slot>,
+}
+
+impl Notes {
+    fn is_empty(&self) -> bool {
+        *self == Notes::default()
+    }
+}
+
+/// What both slots had answered when a soak ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Soaked {
+    /// The slot with the new image.
+    pub new: Answered,
+    /// The slot with the former one, since its worker was started.
+    pub old: Answered,
+}
+
+/// Numbers of answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// All of them.
+    pub all: u64,
+    /// Those with a 5xx status.
+    pub errors: u64,
 }
 
 /// The annotation does not hold an order that this version understands.
@@ -170,6 +210,7 @@ mod tests {
             since: "2026-01-01T00:00:00Z".into(),
             single: false,
             replaced: None,
+            notes: Notes::default(),
         }
     }
 

@@ -110,6 +110,7 @@ impl World {
             since: "1970-01-01T00:00:00Z".into(),
             single: false,
             replaced: None,
+            notes: Default::default(),
         };
         self.pods.push(SimPod::new(name, node, &order, &image));
     }

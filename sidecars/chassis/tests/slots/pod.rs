@@ -145,6 +145,7 @@ impl Pod {
             since: "2026-01-01T00:00:00Z".into(),
             single: false,
             replaced: None,
+            notes: Default::default(),
         };
         self.replace(layout::ORDER_FILE, &order.to_json().unwrap());
     }
