@@ -1,7 +1,7 @@
 //! What the slots of a pod answered.
 
 use jiff::{SignedDuration, Timestamp};
-use outrigger_control::{PerSlot, Report, Role, Slot};
+use outrigger_control::{Answered, PerSlot, Report, Role, Slot, Soaked};
 
 /// How long a slot may be silent before it counts as unreachable.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
@@ -62,4 +62,20 @@ pub(crate) fn highest_term(answers: &Answers) -> u64 {
         .flatten()
         .max()
         .unwrap_or(0)
+}
+
+/// What both slots have answered, if both say so. The old one's worker runs since before the
+/// handover, so its numbers are those of the former image.
+pub(crate) fn soaked(answers: &Answers, new: Slot) -> Option<Soaked> {
+    let answered = |slot| {
+        let traffic = &answers.of(slot).report()?.traffic;
+        Some(Answered {
+            all: traffic.answered,
+            errors: traffic.server_errors,
+        })
+    };
+    Some(Soaked {
+        new: answered(new)?,
+        old: answered(new.peer())?,
+    })
 }

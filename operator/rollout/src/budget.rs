@@ -6,35 +6,61 @@ use kube::core::{Selector, SelectorExt};
 
 use crate::SwapPod;
 
-/// The name of a budget that allows no disruption of a pod now.
-pub(crate) fn forbidding<'a>(
-    pod: &SwapPod,
-    budgets: &'a [PodDisruptionBudget],
-) -> Option<&'a PodDisruptionBudget> {
-    budgets.iter().find(|budget| {
-        let allowed = budget
-            .status
-            .as_ref()
-            .map_or(0, |status| status.disruptions_allowed);
-        allowed < 1 && selects(budget, pod)
-    })
+/// The budgets of a namespace, with what they still allow.
+pub(crate) struct Budgets(Vec<Budget>);
+
+struct Budget {
+    name: String,
+    /// Without one that can be read it is about every pod. The API server admits no such selector;
+    /// if it did, better to wait.
+    selector: Option<Selector>,
+    left: i64,
 }
 
-fn selects(budget: &PodDisruptionBudget, pod: &SwapPod) -> bool {
-    let spec = budget.spec.as_ref();
-    let Some(selector) = spec.and_then(|spec| spec.selector.clone()) else {
-        // Without a selector a budget is about no pod, with an empty one about all.
-        return false;
-    };
-    // The API server admits no selector that cannot be read; if it did, better to wait.
-    Selector::try_from(selector).map_or(true, |selector| selector.matches(&pod.labels))
+impl Budgets {
+    /// What budgets allow beside the pods that are disturbed already: those count against them,
+    /// although they are Ready and no budget knows of them.
+    pub(crate) fn new<'a>(
+        found: &[PodDisruptionBudget],
+        disturbed: impl Iterator<Item = &'a SwapPod>,
+    ) -> Budgets {
+        let budgets = found.iter().filter_map(|budget| {
+            // Without a selector a budget is about no pod, with an empty one about all.
+            let selector = budget.spec.as_ref()?.selector.clone()?;
+            let status = budget.status.as_ref();
+            Some(Budget {
+                name: budget.name_any(),
+                selector: Selector::try_from(selector).ok(),
+                left: status.map_or(0, |status| i64::from(status.disruptions_allowed)),
+            })
+        });
+        let mut budgets = Budgets(budgets.collect());
+        for pod in disturbed {
+            budgets.take(pod);
+        }
+        budgets
+    }
+
+    /// The name of a budget that does not allow the disruption of a pod now.
+    pub(crate) fn forbidding(&self, pod: &SwapPod) -> Option<&str> {
+        let mut budgets = self.0.iter();
+        let found = budgets.find(|budget| budget.left < 1 && budget.selects(pod))?;
+        Some(&found.name)
+    }
+
+    /// One more pod is disturbed.
+    pub(crate) fn take(&mut self, pod: &SwapPod) {
+        for budget in &mut self.0 {
+            if budget.selects(pod) {
+                budget.left -= 1;
+            }
+        }
+    }
 }
 
-/// What is said of a pod that waits for a budget.
-pub(crate) fn waiting(pod: &SwapPod, budget: &PodDisruptionBudget) -> String {
-    format!(
-        "pod {}: PodDisruptionBudget {} allows no disruption now",
-        pod.name,
-        budget.name_any()
-    )
+impl Budget {
+    fn selects(&self, pod: &SwapPod) -> bool {
+        let selector = self.selector.as_ref();
+        selector.is_none_or(|selector| selector.matches(&pod.labels))
+    }
 }

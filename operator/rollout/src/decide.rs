@@ -1,7 +1,10 @@
 //! The rollout of one sidecar: from everything that is seen of it to what is done next.
 
+mod begin;
+mod evictions;
 mod survey;
 mod tell;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,16 +13,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
-use outrigger_plan::{ApplicationPlan, SidecarPlan};
+use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus, UpdateStrategy};
 
-use crate::SwapPod;
 use crate::answer::Answers;
-use crate::budget;
 use crate::condition::Summary;
 use crate::pod::PodChange;
 use crate::revision::{Failure, KnownRevision, outlived};
 use crate::swap::{Goal, Step, Waiting, step};
+use crate::{Action, Application, Consumer, SwapPod};
+use evictions::Evictions;
 use survey::Survey;
 
 /// When to look again at what no event tells: budgets, and pods that become Ready by and by.
@@ -32,92 +34,22 @@ pub struct Observed<'a> {
     pub sidecar: &'a IntegrationSidecar,
     /// The applications that use it.
     pub applications: &'a [Application],
+    /// Hash of the document that function pods are to use, if they can find it.
+    pub shared_config: Option<&'a str>,
     /// The pods that may carry it.
     pub pods: &'a [Arc<Pod>],
+    /// Those of their nodes that are not Ready.
+    pub lost_nodes: &'a BTreeSet<String>,
     /// The ControllerRevisions that it owns.
     pub revisions: &'a [ControllerRevision],
     /// The preflight pods that it owns.
     pub trials: &'a [Arc<Pod>],
-    /// The PodDisruptionBudgets of the namespace.
-    pub budgets: &'a [PodDisruptionBudget],
+    /// The PodDisruptionBudgets of the namespace; `None` until a decision asks for them.
+    pub budgets: Option<&'a [PodDisruptionBudget]>,
     /// What slots answered just now, by UID of the pod.
     pub answers: &'a BTreeMap<String, Answers>,
     /// The time.
     pub now: Timestamp,
-}
-
-/// An application that uses the sidecar.
-#[derive(Clone, Debug)]
-pub struct Application {
-    /// Its name.
-    pub name: String,
-    /// Name of the sidecar.
-    pub sidecar: String,
-    /// Its plan, or why it is not valid.
-    pub plan: Result<ApplicationPlan, String>,
-    /// Hashes of the documents that its slots can find.
-    pub documents: BTreeSet<String>,
-}
-
-impl Application {
-    /// The plan, and the part of it that is about the sidecar; `None` if there is no such.
-    pub fn plans(&self) -> Option<(&ApplicationPlan, &SidecarPlan)> {
-        let plan = self.plan.as_ref().ok()?;
-        let mut sidecars = plan.sidecars.iter();
-        let sidecar = sidecars.find(|sidecar| sidecar.name() == self.sidecar)?;
-        Some((plan, sidecar))
-    }
-
-    /// Hash of the document that slots are to use, if they can find it.
-    pub fn config(&self) -> Option<&str> {
-        let hash = &self.plans()?.1.document_hash;
-        self.documents.contains(hash).then_some(hash.as_str())
-    }
-}
-
-/// What is to be done now, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Create a ControllerRevision.
-    KeepRevision(KnownRevision),
-    /// Give a ControllerRevision a higher number.
-    Renumber {
-        /// Its name.
-        revision: String,
-        /// The number.
-        number: i64,
-    },
-    /// Record the digest on a ControllerRevision.
-    RecordDigest {
-        /// Its name.
-        revision: String,
-        /// The digest.
-        digest: String,
-    },
-    /// Mark a ControllerRevision as failed.
-    FailRevision {
-        /// Its name.
-        revision: String,
-        /// Why.
-        failure: Failure,
-    },
-    /// Delete a ControllerRevision.
-    RemoveRevision(String),
-    /// Create a preflight pod.
-    Try {
-        /// The application with whose configuration.
-        application: String,
-        /// The node, or any.
-        node: Option<String>,
-        /// The image.
-        image: String,
-        /// Name of the revision.
-        revision: String,
-    },
-    /// Delete a preflight pod.
-    EndTrial(String),
-    /// Patch a pod.
-    Patch(Box<PodChange>),
 }
 
 /// What follows from what was seen.
@@ -127,6 +59,8 @@ pub struct Decision {
     pub actions: Vec<Action>,
     /// UIDs of the pods whose slots' answers may lead further.
     pub ask: BTreeSet<String>,
+    /// Whether the budgets may lead further, which were not looked at.
+    pub ask_budgets: bool,
     /// When to look again, if nothing is heard of before.
     pub again: Option<SignedDuration>,
     /// The status, but for its conditions.
@@ -140,8 +74,10 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
     let mut rollout = Rollout::new(seen);
     rollout.keep_revisions();
     rollout.try_image();
+    rollout.judge();
     rollout.continue_swaps();
-    rollout.begin_swap();
+    rollout.fail();
+    rollout.begin();
     rollout.configure();
     rollout.forget_revisions();
     rollout.decision()
@@ -151,8 +87,13 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
 struct Rollout<'a> {
     seen: &'a Observed<'a>,
     survey: Survey<'a>,
+    pods: Arc<[SwapPod]>,
+    evictions: Evictions,
     actions: Vec<Action>,
+    /// UIDs of the pods that are patched.
+    patched: BTreeSet<String>,
     ask: BTreeSet<String>,
+    ask_budgets: bool,
     again: Option<SignedDuration>,
     /// What pods in a swap wait for.
     swapping: Vec<Waiting>,
@@ -162,27 +103,29 @@ struct Rollout<'a> {
     refused: Option<String>,
     /// What the preflights wait for, while they are under way.
     trying: Option<String>,
-    /// Why the spec's revision has failed: already marked, or just now.
-    failed: Option<Failure>,
-    /// Pods that are to follow.
-    behind: usize,
+    /// Where revisions failed just now: the consumer, the revision and why.
+    failures: Vec<(Consumer, String, Failure)>,
 }
 
 impl<'a> Rollout<'a> {
     fn new(seen: &'a Observed<'a>) -> Rollout<'a> {
         let survey = Survey::new(seen);
+        let pods = Arc::clone(&survey.pods);
         Rollout {
-            failed: survey.update.failed.clone(),
+            evictions: Evictions::new(seen, &survey),
+            pods,
             survey,
             seen,
             actions: Vec::new(),
+            patched: BTreeSet::new(),
             ask: BTreeSet::new(),
+            ask_budgets: false,
             again: None,
             swapping: Vec::new(),
             waiting: Vec::new(),
             refused: None,
             trying: None,
-            behind: 0,
+            failures: Vec::new(),
         }
     }
 
@@ -242,13 +185,16 @@ impl<'a> Rollout<'a> {
 
     /// Whether the spec's image may be given to pods.
     fn is_tried(&self) -> bool {
-        self.refused.is_none() && self.trying.is_none() && self.failed.is_none()
+        self.refused.is_none() && self.trying.is_none() && self.survey.update.failed.is_none()
     }
 
     /// Brings every pod whose swap has begun to a consistent end.
     fn continue_swaps(&mut self) {
-        let pods = self.survey.pods.clone();
-        for pod in pods.iter().filter(|pod| pod.is_swapping() && !pod.deleting) {
+        let pods = Arc::clone(&self.pods);
+        for pod in pods.iter() {
+            if !self.survey.is_in_swap(pod) {
+                continue;
+            }
             let target = self.survey.end_of(pod, self.is_tried());
             self.advance(pod, &target);
         }
@@ -257,8 +203,7 @@ impl<'a> Rollout<'a> {
     fn advance(&mut self, pod: &SwapPod, target: &KnownRevision) {
         let answers = self.seen.answers.get(&pod.uid);
         let goal = self.goal(pod, target);
-        let (name, next) = (target.name.clone(), step(pod, answers, &goal));
-        match next {
+        match step(pod, answers, &goal) {
             Step::Rest => {}
             Step::Change(change) => self.patch(pod, change),
             Step::Wait(waiting) => {
@@ -269,13 +214,8 @@ impl<'a> Rollout<'a> {
                 self.swapping.push(waiting);
             }
             Step::Failed(failure) => {
-                self.actions.push(Action::FailRevision {
-                    revision: name.clone(),
-                    failure: failure.clone(),
-                });
-                if name == self.survey.update.name {
-                    self.failed = Some(failure);
-                }
+                let consumer = pod.consumer.clone();
+                self.failures.push((consumer, target.name.clone(), failure));
             }
         }
     }
@@ -284,7 +224,8 @@ impl<'a> Rollout<'a> {
         let update = self.seen.sidecar.spec.effective_update();
         Goal {
             sidecar: &self.survey.name,
-            on_trial: target.name != self.survey.current.name && target.failed.is_none(),
+            on_trial: target.name != self.survey.current.name && !target.is_failed_for(pod),
+            in_place: update.strategy == UpdateStrategy::InPlace,
             target,
             config: self.survey.config(pod),
             soak: SignedDuration::from_secs(update.soak_seconds),
@@ -295,73 +236,19 @@ impl<'a> Rollout<'a> {
     fn patch(&mut self, pod: &SwapPod, change: crate::Change) {
         // An order always has a JSON form.
         if let Ok(change) = PodChange::new(pod, &self.survey.name, change) {
+            self.patched.insert(pod.uid.clone());
             self.actions.push(Action::Patch(Box::new(change)));
         }
     }
 
-    /// Begins the next swap: one pod at a time.
-    fn begin_swap(&mut self) {
-        let pods = self.survey.pods.clone();
-        let behind: Vec<_> = pods
-            .iter()
-            .filter(|pod| self.survey.is_behind(pod))
-            .collect();
-        self.behind = behind.len();
-        let busy = pods.iter().any(|pod| pod.is_swapping() && !pod.deleting);
-        let paused = self.seen.sidecar.spec.effective_update().paused;
-        if busy || paused || !self.is_tried() {
-            return;
-        }
-        let resting = behind.into_iter().filter(|pod| !pod.is_swapping());
-        for pod in resting {
-            match self.obstacle(pod) {
-                Some(obstacle) => self.waiting.push(obstacle),
-                None => {
-                    self.waiting.clear();
-                    let target = self.survey.update.clone();
-                    self.advance(pod, &target);
-                    return;
-                }
-            }
-        }
-        if !self.waiting.is_empty() {
-            self.look_again(RECHECK);
-        }
-    }
-
-    /// Why a pod's swap cannot begin now.
-    fn obstacle(&self, pod: &SwapPod) -> Option<String> {
-        if self.survey.config(pod).is_none() {
-            return Some(format!(
-                "pod {}: the configuration of application {} is being written",
-                pod.name, pod.application
-            ));
-        }
-        if let Some(other) = &pod.other_swap {
-            return Some(format!(
-                "pod {}: sidecar {other} is being swapped",
-                pod.name
-            ));
-        }
-        if !pod.ready {
-            // What a slot that cannot run has broken, a new image may mend.
-            let mends = pod.broken().is_some();
-            return (!mends).then(|| format!("pod {} is not Ready", pod.name));
-        }
-        budget::forbidding(pod, self.seen.budgets).map(|found| budget::waiting(pod, found))
-    }
-
     /// Gives pods at rest the newest configuration.
     fn configure(&mut self) {
-        let pods = self.survey.pods.clone();
+        let pods = Arc::clone(&self.pods);
         for pod in pods
             .iter()
             .filter(|pod| !pod.is_swapping() && !pod.deleting)
         {
-            let patched = self
-                .actions
-                .iter()
-                .any(|action| matches!(action, Action::Patch(change) if change.uid == pod.uid));
+            let patched = self.patched.contains(&pod.uid);
             if patched || !pod.is_observed() || pod.other_swap.is_some() {
                 continue;
             }
@@ -374,17 +261,18 @@ impl<'a> Rollout<'a> {
 
     fn forget_revisions(&mut self) {
         let survey = &self.survey;
-        let is_used = |name: &str| {
-            name == survey.update.name
-                || name == survey.current.name
-                || survey.pods.iter().any(|pod| pod.has(name))
-        };
+        let used: BTreeSet<&str> = self
+            .pods
+            .iter()
+            .flat_map(|pod| [pod.order.revision.a.as_str(), pod.order.revision.b.as_str()])
+            .chain([survey.update.name.as_str(), survey.current.name.as_str()])
+            .collect();
         let limit = self.seen.sidecar.spec.effective_revision_history_limit();
-        let outlived = outlived(&survey.known, is_used, limit);
+        let outlived = outlived(&survey.known, |name| used.contains(name), limit);
         let removals = outlived
             .into_iter()
             .map(|name| Action::RemoveRevision(name.to_owned()));
-        self.actions.extend(removals.collect::<Vec<_>>());
+        self.actions.extend(removals);
     }
 
     fn look_again(&mut self, after: SignedDuration) {
@@ -393,11 +281,9 @@ impl<'a> Rollout<'a> {
 
     /// Whether every pod that can have the spec's revision has it.
     fn is_complete(&self) -> bool {
-        let swapping = self.survey.pods.iter();
+        let mut pods = self.pods.iter();
         self.is_tried()
-            && self.behind == 0
-            && !swapping
-                .filter(|pod| !pod.deleting)
-                .any(SwapPod::is_swapping)
+            && self.survey.update.failed_in.is_empty()
+            && pods.all(|pod| pod.deleting || !pod.is_swapping() && !self.survey.is_behind(pod))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -9,7 +10,8 @@ use outrigger_control::{Order, PerSlot, Phase, Slot, layout};
 use outrigger_injection as injection;
 use serde_json::json;
 
-use crate::slot::{Container, SlotState, Slots};
+use crate::Consumer;
+use crate::slot::{SlotState, Slots};
 use crate::swap::Change;
 
 /// A pod with the slots of one sidecar.
@@ -21,8 +23,8 @@ pub struct SwapPod {
     pub uid: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The application whose sidecars it carries.
-    pub application: String,
+    /// Who uses the sidecar.
+    pub consumer: Consumer,
     /// The node it was given to.
     pub node: Option<String>,
     /// Its address.
@@ -45,6 +47,8 @@ pub struct SwapPod {
     pub other_swap: Option<String>,
     /// Whether the pod belongs to a Job that counts a restart of a slot as a failure.
     pub job_counts_restarts: bool,
+    /// The kind of the controller that would create it anew.
+    pub controller: Option<String>,
 }
 
 impl SwapPod {
@@ -54,8 +58,7 @@ impl SwapPod {
         let status = pod.status.clone().unwrap_or_default();
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         let annotation = pod.annotations().get(&layout::order_annotation(sidecar));
-        let (Some(application), Some(annotation)) = (injection::application(pod), annotation)
-        else {
+        let (Some(consumer), Some(annotation)) = (Consumer::read(pod, sidecar), annotation) else {
             return Ok(None);
         };
         if ended {
@@ -64,14 +67,9 @@ impl SwapPod {
         let name = pod.name_any();
         let order = Order::parse(annotation).map_err(|error| format!("pod {name}: its {error}"))?;
         let slot = |slot: Slot| {
-            let missing = || format!("pod {name} has no container {}", slot.container(sidecar));
-            Ok::<_, String>(SlotState {
-                index: injection::slot_index(pod, sidecar, slot).ok_or_else(missing)?,
-                image: injection::slot_image(pod, sidecar, slot)
-                    .ok_or_else(missing)?
-                    .to_owned(),
-                container: Container::read(injection::slot_status(pod, sidecar, slot)),
-            })
+            let container = container(&order, sidecar, slot);
+            SlotState::read(pod, &container)
+                .ok_or_else(|| format!("pod {name} has no container {container}"))
         };
         let slots = PerSlot {
             a: slot(Slot::A)?,
@@ -86,7 +84,7 @@ impl SwapPod {
         Ok(Some(SwapPod {
             uid: pod.uid().unwrap_or_default(),
             labels: pod.labels().clone(),
-            application: application.to_owned(),
+            consumer,
             node: spec.and_then(|spec| spec.node_name.clone()),
             ip: status.pod_ip,
             order,
@@ -98,8 +96,14 @@ impl SwapPod {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             other_swap: other_swap(pod, sidecar),
             job_counts_restarts: counts_restarts(pod),
+            controller: controller(pod),
             name,
         }))
+    }
+
+    /// Name of a slot's container.
+    pub(crate) fn container(&self, sidecar: &str, slot: Slot) -> String {
+        container(&self.order, sidecar, slot)
     }
 
     /// Whether kubelet has seen the pod's spec.
@@ -119,6 +123,11 @@ impl SwapPod {
         Slot::BOTH
             .into_iter()
             .any(|slot| self.order.revision.of(slot) == revision)
+    }
+
+    /// Whether the pod is not Ready on account of the sidecar.
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.ready && self.broken().is_some()
     }
 
     /// Whether a swap has begun.
@@ -165,6 +174,14 @@ pub fn carriers<'a>(
     (found, wrong)
 }
 
+/// A sidecar with one container has it named like itself.
+fn container(order: &Order, sidecar: &str, slot: Slot) -> String {
+    match order.single {
+        true => sidecar.to_owned(),
+        false => slot.container(sidecar),
+    }
+}
+
 /// The count in the tag `HASH-COUNT` of a slot's image.
 fn count(image: &str) -> Option<i64> {
     let (name, _) = image.split_once('@')?;
@@ -181,6 +198,12 @@ fn other_swap(pod: &Pod, sidecar: &str) -> Option<String> {
             })
     });
     swapping.next().map(|(name, _)| name)
+}
+
+fn controller(pod: &Pod) -> Option<String> {
+    let mut owners = pod.owner_references().iter();
+    let controller = owners.find(|owner| owner.controller == Some(true))?;
+    Some(controller.kind.clone())
 }
 
 /// The Job controller adds up restarts of containers of pods that restart them.
@@ -204,14 +227,14 @@ pub struct PodChange {
     pub pod: String,
     /// Its UID.
     pub uid: String,
-    /// Name of its application.
-    pub application: String,
     /// The orders before.
     pub before: Order,
     /// The orders after.
     pub after: Order,
     /// The slot with the new image, and the image.
     pub image: Option<(Slot, String)>,
+    /// How long the sidecar was away, if its only container was replaced, in whole seconds.
+    pub gap: Option<SignedDuration>,
     /// The patch: it changes nothing unless the pod is as it was seen.
     pub patch: Patch,
 }
@@ -223,6 +246,11 @@ impl PodChange {
         change: Change,
     ) -> Result<PodChange, serde_json::Error> {
         let Change { order, image } = change;
+        let replaced = pod.order.single && pod.order.phase == Phase::PatchOld;
+        let gap = match replaced && order.phase != Phase::PatchOld {
+            true => pod.slots.a.container.gap(),
+            false => None,
+        };
         let annotation = layout::order_annotation(sidecar).replace('/', "~1");
         let annotation = format!("/metadata/annotations/{annotation}");
         let mut operations = vec![
@@ -239,7 +267,7 @@ impl PodChange {
             let state = pod.slots.of(*slot);
             let path = format!("/spec/initContainers/{}", state.index);
             operations.extend([
-                json!({"op": "test", "path": format!("{path}/name"), "value": slot.container(sidecar)}),
+                json!({"op": "test", "path": format!("{path}/name"), "value": pod.container(sidecar, *slot)}),
                 json!({"op": "test", "path": format!("{path}/image"), "value": state.image}),
                 json!({"op": "replace", "path": format!("{path}/image"), "value": image}),
             ]);
@@ -248,10 +276,10 @@ impl PodChange {
         Ok(PodChange {
             pod: pod.name.clone(),
             uid: pod.uid.clone(),
-            application: pod.application.clone(),
             before: pod.order.clone(),
             after: order,
             image,
+            gap,
             patch: serde_json::from_value(operations.into())?,
         })
     }

@@ -11,11 +11,19 @@ use outrigger_api::{IntegrationSidecar, Revision};
 use outrigger_plan::slot_image;
 use serde_json::json;
 
+use crate::SwapPod;
+
 /// Annotation of a ControllerRevision: the digest that the image had in its preflight. A
 /// ControllerRevision's data never changes, so what is learnt later is beside it.
 pub const DIGEST_ANNOTATION: &str = "outrigger.dev/digest";
 /// Annotation of a ControllerRevision whose image failed while it served: `REASON: message`.
 pub const FAILED_ANNOTATION: &str = "outrigger.dev/failed";
+/// Annotation of a failed ControllerRevision beside [`FAILED_ANNOTATION`]: `true` if enough was seen
+/// to take the image back from pods that work with it.
+pub const PROVEN_ANNOTATION: &str = "outrigger.dev/failure-proven";
+/// Annotation of a ControllerRevision whose image failed for some applications: a JSON object, by
+/// name of the application what was seen.
+pub const FAILED_IN_ANNOTATION: &str = "outrigger.dev/failed-in";
 
 /// One image of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct KnownRevision {
     pub digest: Option<String>,
     /// Why it is used no more.
     pub failed: Option<Failure>,
+    /// Why it is used no more by these applications.
+    pub failed_in: BTreeMap<String, String>,
     /// Rises with every change of the spec's image; the highest is the spec's.
     pub number: i64,
 }
@@ -39,6 +49,9 @@ pub struct Failure {
     pub reason: &'static str,
     /// What happened, where.
     pub message: String,
+    /// Whether it was seen in the status of a container, or told by enough pods. What one slot says
+    /// of itself stops a rollout, but takes the image from no other pod.
+    pub proven: bool,
 }
 
 impl Failure {
@@ -47,7 +60,7 @@ impl Failure {
         format!("{}: {}", self.reason, self.message)
     }
 
-    fn parse(text: &str) -> Failure {
+    fn parse(text: &str, proven: bool) -> Failure {
         let (found, message) = text.split_once(": ").unwrap_or(("", text));
         Failure {
             reason: match found {
@@ -55,6 +68,7 @@ impl Failure {
                 _ => reason::REVISION_FAILED,
             },
             message: message.to_owned(),
+            proven,
         }
     }
 }
@@ -70,7 +84,11 @@ impl KnownRevision {
             digest: annotations.get(DIGEST_ANNOTATION).cloned(),
             failed: annotations
                 .get(FAILED_ANNOTATION)
-                .map(|text| Failure::parse(text)),
+                .map(|text| Failure::parse(text, annotations.contains_key(PROVEN_ANNOTATION))),
+            failed_in: annotations
+                .get(FAILED_IN_ANNOTATION)
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
             number: object.revision,
         })
     }
@@ -84,6 +102,13 @@ impl KnownRevision {
         if let Some(failure) = &self.failed {
             annotations.insert(FAILED_ANNOTATION.to_owned(), failure.to_annotation());
         }
+        if self.failed.as_ref().is_some_and(|failure| failure.proven) {
+            annotations.insert(PROVEN_ANNOTATION.to_owned(), "true".to_owned());
+        }
+        if !self.failed_in.is_empty() {
+            let failed_in = json!(self.failed_in).to_string();
+            annotations.insert(FAILED_IN_ANNOTATION.to_owned(), failed_in);
+        }
         ControllerRevision {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -95,6 +120,19 @@ impl KnownRevision {
             data: Some(RawExtension(json!({"image": self.image}))),
             revision: self.number,
         }
+    }
+
+    /// Whether a pod is to use it no more.
+    pub(crate) fn is_failed_for(&self, pod: &SwapPod) -> bool {
+        let application = pod.consumer.application();
+        self.failed.is_some() || application.is_some_and(|name| self.failed_in.contains_key(name))
+    }
+
+    /// Whether it is taken back from a pod that works with it.
+    pub(crate) fn is_taken_from(&self, pod: &SwapPod) -> bool {
+        let proven = self.failed.as_ref().is_some_and(|failure| failure.proven);
+        let application = pod.consumer.application();
+        proven || application.is_some_and(|name| self.failed_in.contains_key(name))
     }
 
     /// As it is shown in a status.
@@ -142,7 +180,9 @@ mod tests {
             failed: Some(Failure {
                 reason: reason::REVISION_FAILED,
                 message: "pod web-1: it crashed".into(),
+                proven: true,
             }),
+            failed_in: BTreeMap::from([("shop".into(), "7 % errors".into())]),
             number,
         };
         (name.to_owned(), revision)

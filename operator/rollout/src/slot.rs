@@ -1,6 +1,7 @@
 //! The container of a slot, as kubelet reports it.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use outrigger_control::PerSlot;
 
 /// Reasons of a waiting container that its own start does not end.
@@ -27,6 +28,24 @@ pub struct SlotState {
     pub container: Container,
 }
 
+impl SlotState {
+    /// Reads a container of a pod; `None` if its spec has no such.
+    pub(crate) fn read(pod: &Pod, name: &str) -> Option<SlotState> {
+        let containers = pod.spec.as_ref()?.init_containers.as_ref()?;
+        let index = containers
+            .iter()
+            .position(|container| container.name == name)?;
+        let status = pod.status.as_ref();
+        let statuses = status.and_then(|status| status.init_container_statuses.as_ref());
+        let mut statuses = statuses.into_iter().flatten();
+        Some(SlotState {
+            index,
+            image: containers[index].image.clone()?,
+            container: Container::read(statuses.find(|status| status.name == name)),
+        })
+    }
+}
+
 /// Both slots of a pod.
 pub(crate) type Slots = PerSlot<SlotState>;
 
@@ -43,6 +62,33 @@ pub struct Container {
     pub digest: Option<String>,
     /// Why it does not run: kubelet's reason and message.
     pub trouble: Option<String>,
+    /// When it was started, in whole seconds, while it runs.
+    pub started: Option<Timestamp>,
+    /// The newest end of it or of the one before it.
+    pub ended: Option<Ended>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When, in whole seconds.
+    pub at: Timestamp,
+    /// Its exit code, and kubelet's reason.
+    pub how: String,
+    /// Whether the program is to blame: not when it stopped as it was told to, nor when nobody saw
+    /// its end, as after a restart of the node.
+    pub crashed: bool,
+}
+
+impl Ended {
+    fn read(state: &ContainerStateTerminated) -> Option<Ended> {
+        let reason = state.reason.as_deref().unwrap_or_default();
+        Some(Ended {
+            at: state.finished_at.as_ref()?.0,
+            how: end(state),
+            crashed: state.exit_code != 0 && !reason.ends_with("Unknown"),
+        })
+    }
 }
 
 impl Container {
@@ -67,7 +113,29 @@ impl Container {
             former: former.filter(present),
             digest: digest(&status.image_id),
             trouble: status.state.as_ref().and_then(trouble),
+            started: status
+                .state
+                .as_ref()
+                .and_then(|state| state.running.as_ref()?.started_at.as_ref())
+                .map(|time| time.0),
+            ended: [&status.state, &status.last_state]
+                .into_iter()
+                .flatten()
+                .find_map(|state| Ended::read(state.terminated.as_ref()?)),
         }
+    }
+
+    /// How its program crashed after a time, RFC 3339, if it did.
+    pub(crate) fn crashed_since(&self, since: &str) -> Option<&str> {
+        let since: Timestamp = since.parse().ok()?;
+        let ended = self.ended.as_ref().filter(|ended| ended.crashed)?;
+        (ended.at > since).then_some(ended.how.as_str())
+    }
+
+    /// How long there was none between the former one's end and its own start.
+    pub(crate) fn gap(&self) -> Option<SignedDuration> {
+        let gap = self.started?.duration_since(self.ended.as_ref()?.at);
+        (!gap.is_negative()).then_some(gap)
     }
 
     /// Whether the container that was to end has ended and another one runs.
@@ -103,14 +171,17 @@ fn trouble(state: &ContainerState) -> Option<String> {
             .contains(&reason)
             .then(|| sentence(reason, waiting.message.as_deref()));
     }
-    let ended = state.terminated.as_ref()?;
+    state.terminated.as_ref().map(end)
+}
+
+fn end(ended: &ContainerStateTerminated) -> String {
     let what = match ended.reason.as_deref() {
         Some(reason) if reason != "Error" => {
             format!("{ENDED} with exit code {} ({reason})", ended.exit_code)
         }
         _ => format!("{ENDED} with exit code {}", ended.exit_code),
     };
-    Some(sentence(&what, ended.message.as_deref()))
+    sentence(&what, ended.message.as_deref())
 }
 
 /// A reason and the last line of its message.

@@ -2,6 +2,7 @@
 
 mod change;
 mod judge;
+mod single;
 mod unfinished;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +27,8 @@ pub struct Goal<'a> {
     pub target: &'a KnownRevision,
     /// Whether the target has yet to prove itself: it is judged, and soaks.
     pub on_trial: bool,
+    /// Whether slots are replaced without a handover that is waited for, and without a soak.
+    pub in_place: bool,
     /// Hash of the document that slots are to use, if they can find it.
     pub config: Option<&'a str>,
     /// How long the target must serve before the old slot follows.
@@ -78,6 +81,9 @@ pub struct Waiting {
 /// of its own.
 pub fn step(pod: &SwapPod, answers: Option<&Answers>, goal: &Goal<'_>) -> Step {
     let swap = Swap { pod, answers, goal };
+    if pod.order.single {
+        return swap.step_single();
+    }
     swap.await_patch()
         .or_else(|| swap.await_handover())
         .or_else(|| swap.soak())
@@ -115,7 +121,7 @@ impl Swap<'_> {
     }
 
     fn container(&self, slot: Slot) -> String {
-        slot.container(self.goal.sidecar)
+        self.pod.container(self.goal.sidecar, slot)
     }
 
     fn waiting(
@@ -216,6 +222,13 @@ impl Swap<'_> {
     fn bring_in(&self, new: Slot) -> Step {
         if let Some(failed) = self.crash(new) {
             return failed;
+        }
+        if self.goal.in_place {
+            // The slots pass on what they have when the old one is told to end.
+            return match self.who_serves() {
+                Ok(_) => self.replace(new.peer(), Phase::PatchOld),
+                Err(waiting) => Step::Wait(waiting),
+            };
         }
         let phase = self.order().phase;
         if self.judged(new) && phase != Phase::Warm {

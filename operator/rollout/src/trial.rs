@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::ResourceExt;
 use outrigger_injection::{PREFLIGHT_DEADLINE_SECONDS, Trial, preflight_name};
 
-use crate::decide::{Action, Application};
 use crate::revision::KnownRevision;
 use crate::slot::{Container, digest, sentence};
+use crate::{Action, Application};
 
 /// How many preflight pods run at once.
 pub const TRIALS_AT_ONCE: usize = 8;
@@ -33,10 +33,15 @@ pub enum TrialResult {
     },
 }
 
-/// Judges a preflight pod.
-pub fn trial_result(pod: &Pod, now: Timestamp) -> TrialResult {
+/// Judges a preflight pod. Of a foreign image, one that is not built on the chassis, it can only
+/// show that it can be pulled.
+pub fn trial_result(pod: &Pod, is_foreign: bool, now: Timestamp) -> TrialResult {
     let status = pod.status.clone().unwrap_or_default();
     let container = status.container_statuses.iter().flatten().next();
+    let pulled = container.filter(|container| !container.image_id.is_empty());
+    if let Some(pulled) = pulled.filter(|_| is_foreign) {
+        return TrialResult::Passed(digest(&pulled.image_id));
+    }
     let ended = container
         .and_then(|container| container.state.as_ref())
         .and_then(|state: &ContainerState| state.terminated.as_ref());
@@ -108,6 +113,8 @@ pub(crate) struct Trying<'a> {
     pub(crate) places: BTreeSet<Place>,
     pub(crate) applications: &'a BTreeMap<&'a str, &'a Application>,
     pub(crate) pods: &'a [Arc<Pod>],
+    /// Whether the image is not built on the chassis.
+    pub(crate) is_foreign: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -117,21 +124,19 @@ impl Trying<'_> {
             needed: self.places.len(),
             ..Trials::default()
         };
+        let pods: BTreeMap<String, &Arc<Pod>> =
+            self.pods.iter().map(|pod| (pod.name_any(), pod)).collect();
         let mut known = BTreeSet::new();
         let mut missing = Vec::new();
         let mut running = 0;
         for place in &self.places {
             let names = self.names(place);
-            let found = self
-                .pods
-                .iter()
-                .filter(|pod| names.contains(&pod.name_any()));
-            let found: Vec<_> = found.collect();
-            known.extend(found.iter().map(|pod| pod.name_any()));
+            let found: Vec<_> = names.iter().filter_map(|name| pods.get(name)).collect();
+            known.extend(names);
             let (mut passed, mut under_way) = (false, false);
             for pod in &found {
                 under_way |= pod.metadata.deletion_timestamp.is_some();
-                match trial_result(pod, self.now) {
+                match trial_result(pod, self.is_foreign, self.now) {
                     TrialResult::Passed(digest) => {
                         passed |= self.accept(&mut trials, pod, place, digest);
                     }
@@ -152,6 +157,10 @@ impl Trying<'_> {
                 (false, false) => missing.push(place),
             }
         }
+        let superseded = pods.iter().filter(|(name, _)| !known.contains(*name));
+        let superseded: Vec<_> = superseded.map(|(_, pod)| *pod).collect();
+        // What is no longer wanted occupies its node until it is gone.
+        running += superseded.iter().filter(|pod| !has_ended(pod)).count();
         // With a digest that was learnt just now the others get another image.
         if trials.failed.is_none() && trials.digest.is_none() {
             let room = TRIALS_AT_ONCE.saturating_sub(running);
@@ -159,10 +168,10 @@ impl Trying<'_> {
                 self.begin(&mut trials, place);
             }
         }
-        let superseded = self.pods.iter().filter(|pod| {
-            !known.contains(&pod.name_any()) && pod.metadata.deletion_timestamp.is_none()
-        });
-        let ends = superseded.map(|pod| Action::EndTrial(pod.name_any()));
+        let ends = superseded
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .map(|pod| Action::EndTrial(pod.name_any()));
         trials.actions.extend(ends);
         trials
     }
@@ -253,6 +262,14 @@ fn told(pod: &Pod, (_, node): &Place, why: &str) -> String {
         .unwrap_or("no node");
     let (image, name) = (image(pod), pod.name_any());
     format!("image {image} in pod {name} on {node}: {why}")
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn image(pod: &Pod) -> &str {

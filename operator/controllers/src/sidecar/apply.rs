@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -6,7 +9,11 @@ use kube::{Api, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
 use outrigger_injection::{Refusal, Trial, application, preflight_pod};
 use outrigger_lookup::LookupError;
-use outrigger_rollout::{Action, Application, DIGEST_ANNOTATION, FAILED_ANNOTATION, KnownRevision};
+use outrigger_rollout::{
+    Action, Application, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION, Failure,
+    KnownRevision, PROVEN_ANNOTATION,
+};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::documents::unused;
@@ -15,6 +22,7 @@ use super::story::{ending, story};
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::events::Story;
+use crate::eviction::{self, EvictionError, Outcome};
 
 /// Orders written at once: a new configuration is one for each pod.
 const AT_ONCE: usize = 8;
@@ -32,6 +40,8 @@ pub(super) enum ApplyError {
     Rules(#[from] LookupError),
     #[error("the image cannot be tried: {0}")]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Eviction(#[from] EvictionError),
 }
 
 /// What became of an action.
@@ -40,20 +50,31 @@ enum Applied {
     Done,
     /// What it rests on has changed since it was read: the next look sees more.
     Overtaken,
+    /// A budget does not allow it now.
+    Refused,
 }
 
-/// Carries the actions out, in their order. Whether all of them were still right.
+/// What came of a decision's actions.
+pub(super) struct Outcomes {
+    /// Whether all of them were still right.
+    pub(super) current: bool,
+    /// What budgets had against evictions.
+    pub(super) refusals: Vec<String>,
+}
+
+/// Carries the actions out, in their order.
 pub(super) async fn apply(
     watched: &Watched,
     found: &Found,
     applications: &[Application],
     actions: &[Action],
-) -> Result<bool, ApplyError> {
+) -> Result<Outcomes, ApplyError> {
     let work = Work {
         watched,
         found,
         applications,
         namespace: found.sidecar.namespace().unwrap_or_default(),
+        refusals: Mutex::default(),
     };
     let of = |stage| {
         actions
@@ -76,7 +97,10 @@ pub(super) async fn apply(
     for applied in applied {
         all &= applied?;
     }
-    Ok(all)
+    Ok(Outcomes {
+        current: all,
+        refusals: work.refusals.into_inner(),
+    })
 }
 
 /// When an action has its turn. An order may rest on a mark, but no order on another, and none on
@@ -96,7 +120,10 @@ impl Stage {
             | Action::RecordDigest { .. }
             | Action::FailRevision { .. } => Stage::Mark,
             Action::Patch(_) => Stage::Order,
-            Action::RemoveRevision(_) | Action::Try { .. } | Action::EndTrial(_) => Stage::Rest,
+            Action::RemoveRevision(_)
+            | Action::Try { .. }
+            | Action::EndTrial(_)
+            | Action::Evict { .. } => Stage::Rest,
         }
     }
 }
@@ -106,6 +133,7 @@ struct Work<'a> {
     found: &'a Found,
     applications: &'a [Application],
     namespace: String,
+    refusals: Mutex<Vec<String>>,
 }
 
 impl Work<'_> {
@@ -115,7 +143,7 @@ impl Work<'_> {
         if applied == Applied::Done {
             self.tell(action).await;
         }
-        Ok(applied == Applied::Done)
+        Ok(applied != Applied::Overtaken)
     }
 
     async fn carry_out(&self, action: &Action) -> Result<Applied, ApplyError> {
@@ -127,10 +155,11 @@ impl Work<'_> {
             Action::RecordDigest { revision, digest } => {
                 self.annotate(revision, DIGEST_ANNOTATION, digest).await
             }
-            Action::FailRevision { revision, failure } => {
-                let text = failure.to_annotation();
-                self.annotate(revision, FAILED_ANNOTATION, &text).await
-            }
+            Action::FailRevision {
+                revision,
+                application,
+                failure,
+            } => self.fail(revision, application.as_deref(), failure).await,
             Action::RemoveRevision(name) => {
                 let deleted = self
                     .revisions()
@@ -158,6 +187,7 @@ impl Work<'_> {
                 let patched = self.pods().patch(&change.pod, &parameters(), &patch).await;
                 outcome(patched, || (format!("pod {}", change.pod), "patched"))
             }
+            Action::Evict { pod, uid, .. } => self.evict(pod, uid).await,
         }
     }
 
@@ -193,6 +223,44 @@ impl Work<'_> {
             all &= applied == Applied::Done;
         }
         Ok(all)
+    }
+
+    async fn fail(
+        &self,
+        revision: &str,
+        application: Option<&str>,
+        failure: &Failure,
+    ) -> Result<Applied, ApplyError> {
+        let annotations = match application {
+            Some(application) => {
+                let mut known = self.found.revisions.iter().filter_map(KnownRevision::read);
+                let known = known.find(|known| known.name == revision);
+                let mut failed_in = known.map_or_else(BTreeMap::new, |known| known.failed_in);
+                failed_in.insert(application.to_owned(), failure.message.clone());
+                json!({FAILED_IN_ANNOTATION: json!(failed_in).to_string()})
+            }
+            None => {
+                let proven = failure.proven.then_some("true");
+                json!({FAILED_ANNOTATION: failure.to_annotation(), PROVEN_ANNOTATION: proven})
+            }
+        };
+        self.mark(revision, json!({"metadata": {"annotations": annotations}}))
+            .await
+    }
+
+    /// Evicts a pod; one that a budget keeps is tried again with the next look.
+    async fn evict(&self, name: &str, uid: &str) -> Result<Applied, ApplyError> {
+        let Some(pod) = self.pod(uid) else {
+            return Ok(Applied::Overtaken);
+        };
+        match eviction::evict(&self.watched.context.client, pod).await? {
+            Outcome::Evicted => Ok(Applied::Done),
+            Outcome::Gone => Ok(Applied::Overtaken),
+            Outcome::Refused { message } => {
+                self.refusals.lock().push(format!("pod {name}: {message}"));
+                Ok(Applied::Refused)
+            }
+        }
     }
 
     async fn annotate(
@@ -268,6 +336,10 @@ impl Work<'_> {
         let mut about = None;
         match action {
             Action::FailRevision { .. } => metrics.failed(),
+            Action::Evict { uid, .. } => {
+                about = self.pod(uid);
+                metrics.evicted();
+            }
             Action::Patch(change) => {
                 let status = sidecar.status.as_ref();
                 let current = status.and_then(|status| status.current_revision.as_ref());
@@ -276,8 +348,7 @@ impl Work<'_> {
                     metrics.ended(ended);
                 }
                 metrics.written(change);
-                let mut pods = self.found.pods.iter();
-                about = pods.find(|pod| pod.uid().as_deref() == Some(change.uid.as_str()));
+                about = self.pod(&change.uid);
             }
             _ => {}
         }
@@ -304,6 +375,11 @@ impl Work<'_> {
             }
         };
         tokio::join!(events.publish(&regarding, &told), pod);
+    }
+
+    fn pod(&self, uid: &str) -> Option<&Arc<Pod>> {
+        let mut pods = self.found.pods.iter();
+        pods.find(|pod| pod.uid().as_deref() == Some(uid))
     }
 
     fn pods(&self) -> Api<Pod> {

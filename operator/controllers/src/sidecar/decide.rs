@@ -2,29 +2,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use outrigger_lookup::LookupError;
 use outrigger_rollout::{Application, Decision, Observed, carriers, decide};
 
-use super::read::Found;
-use super::slots::{Slots, among};
+use super::read::{self, Found};
+use super::slots::among;
+use super::watched::Watched;
 
-/// Decides, asking those slots whose answers lead further. Each is asked once.
+/// Decides, asking those slots whose answers lead further, and for the budgets if those do. Each is
+/// asked once.
 pub(super) async fn decided(
     found: &Found,
     applications: &[Application],
-    slots: &Slots,
+    watched: &Watched,
     now: impl Fn() -> Timestamp,
-) -> Decision {
+) -> Result<Decision, LookupError> {
     let pods = found.pods.iter().map(AsRef::as_ref);
     let (pods, _) = carriers(pods, &found.sidecar.name_any());
     let mut answers = BTreeMap::new();
+    let mut budgets = None;
     loop {
         let decision = decide(&Observed {
             sidecar: &found.sidecar,
             applications,
+            shared_config: None,
             pods: &found.pods,
+            lost_nodes: &found.lost_nodes,
             revisions: &found.revisions,
             trials: &found.trials,
-            budgets: &found.budgets,
+            budgets: budgets.as_deref(),
             answers: &answers,
             now: now(),
         });
@@ -34,13 +40,15 @@ pub(super) async fn decided(
             .filter(|uid| !answers.contains_key(*uid))
             .cloned()
             .collect();
-        if unasked.is_empty() {
-            return decision;
-        }
+        let ask_budgets = decision.ask_budgets && budgets.is_none();
         let pods = among(&pods, &unasked);
-        if pods.is_empty() {
-            return decision;
+        if pods.is_empty() && !ask_budgets {
+            return Ok(decision);
         }
-        answers.extend(slots.ask(&pods).await);
+        if ask_budgets {
+            let namespace = found.sidecar.namespace().unwrap_or_default();
+            budgets = Some(read::budgets(watched, &namespace).await?);
+        }
+        answers.extend(watched.slots.ask(&pods).await);
     }
 }

@@ -17,7 +17,9 @@ pub(super) fn unused(found: &Found) -> Vec<&ConfigMap> {
         // Whose a pod is that cannot be understood is not known.
         found.existing.contains(application)
             || !wrong.is_empty()
-            || pods.iter().any(|pod| pod.application == *application)
+            || pods
+                .iter()
+                .any(|pod| pod.consumer.application() == Some(application))
     };
     let documents = found.documents.iter().map(Arc::as_ref);
     documents

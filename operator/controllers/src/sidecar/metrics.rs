@@ -31,6 +31,8 @@ struct Phases {
 pub(crate) struct SwapMetrics {
     swaps: Family<Swaps, Counter>,
     phases: Family<Phases, Histogram>,
+    gaps: Histogram,
+    evicted: Counter,
     failed: Counter,
 }
 
@@ -39,6 +41,8 @@ impl SwapMetrics {
         let metrics = SwapMetrics {
             swaps: Family::default(),
             failed: Counter::default(),
+            evicted: Counter::default(),
+            gaps: Histogram::new(exponential_buckets(0.5, 2.0, 10)),
             phases: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.05, 2.0, 12))
             }),
@@ -52,6 +56,16 @@ impl SwapMetrics {
             "outrigger_swap_phase_duration_seconds",
             "Time that a pod's swap spent in a phase",
             metrics.phases.clone(),
+        );
+        registry.register(
+            "outrigger_swap_gap_seconds",
+            "Time that a sidecar with one container was away while its image was replaced",
+            metrics.gaps.clone(),
+        );
+        registry.register(
+            "outrigger_rollout_evictions",
+            "Pods that were evicted by the update strategy Recreate",
+            metrics.evicted.clone(),
         );
         registry.register(
             "outrigger_revisions_failed",
@@ -68,6 +82,11 @@ impl SwapMetrics {
         self.swaps.get_or_create(&Swaps { result }).inc();
     }
 
+    /// Counts a pod that was evicted so that its successor gets another image.
+    pub(crate) fn evicted(&self) {
+        self.evicted.inc();
+    }
+
     /// Counts an image that was marked as failed.
     pub(crate) fn failed(&self) {
         self.failed.inc();
@@ -75,6 +94,9 @@ impl SwapMetrics {
 
     /// Counts a write to a pod.
     pub(crate) fn written(&self, change: &PodChange) {
+        if let Some(gap) = change.gap {
+            self.gaps.observe(gap.as_secs_f64());
+        }
         let Some(duration) = spent(change) else {
             return;
         };

@@ -2,18 +2,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
 use outrigger_control::layout;
 use outrigger_lookup::LookupError;
+use outrigger_placement::is_ready;
 use outrigger_plan::{Referenced, revision_name};
-use outrigger_rollout::{SwapPod, carriers};
+use outrigger_rollout::carriers;
 
 use super::watched::Watched;
 use crate::context::SIDECAR_LABEL;
+
+/// Nodes asked for in one look.
+const NODES_AT_ONCE: usize = 16;
 
 /// Everything that a decision about a sidecar rests on, but for what its slots say.
 pub(super) struct Found {
@@ -30,7 +34,8 @@ pub(super) struct Found {
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) revisions: Vec<ControllerRevision>,
     pub(super) trials: Vec<Arc<Pod>>,
-    pub(super) budgets: Vec<PodDisruptionBudget>,
+    /// Nodes of its pods that are not Ready, as far as a rollout waits for them.
+    pub(super) lost_nodes: BTreeSet<String>,
 }
 
 pub(super) async fn read(
@@ -58,10 +63,7 @@ pub(super) async fn read(
     let annotation = layout::order_annotation(&name);
     let mut pods = context.pods.in_namespace(&namespace);
     pods.retain(|pod| pod.annotations().contains_key(&annotation));
-    let budgets = match may_begin(&pods, sidecar) {
-        true => budgets(watched, &namespace).await?,
-        false => Vec::new(),
-    };
+    let lost_nodes = lost_nodes(watched, &pods, sidecar).await?;
     let revisions = owned(watched.revisions.in_namespace(&namespace), sidecar);
     Ok(Found {
         sidecar: Arc::clone(sidecar),
@@ -72,20 +74,40 @@ pub(super) async fn read(
         pods,
         revisions: revisions.into_iter().map(Arc::unwrap_or_clone).collect(),
         trials: owned(watched.trials.in_namespace(&namespace), sidecar),
-        budgets,
+        lost_nodes,
     })
 }
 
-/// Whether a swap may be about to begin; only then do budgets count, and they are not watched.
-fn may_begin(pods: &[Arc<Pod>], sidecar: &IntegrationSidecar) -> bool {
+/// The nodes that are not Ready, of pods that are not Ready either while a rollout wants something
+/// of them. Nodes are not watched: this is seldom.
+async fn lost_nodes(
+    watched: &Watched,
+    pods: &[Arc<Pod>],
+    sidecar: &IntegrationSidecar,
+) -> Result<BTreeSet<String>, LookupError> {
     let name = sidecar.name_any();
     let newest = revision_name(&name, &sidecar.spec.image);
-    let (mut pods, _) = carriers(pods.iter().map(AsRef::as_ref), &name);
-    pods.retain(|pod| !pod.deleting);
-    !pods.iter().any(SwapPod::is_swapping) && pods.iter().any(|pod| !pod.has_both(&newest))
+    let (pods, _) = carriers(pods.iter().map(AsRef::as_ref), &name);
+    let waiting = pods.iter().filter(|pod| {
+        let concerned = pod.is_swapping() || !pod.has_both(&newest);
+        !pod.ready && !pod.deleting && concerned
+    });
+    let nodes: BTreeSet<_> = waiting.filter_map(|pod| pod.node.clone()).collect();
+    let api = Api::<Node>::all(watched.context.client.clone());
+    let mut lost = BTreeSet::new();
+    for name in nodes.into_iter().take(NODES_AT_ONCE) {
+        let node = api.get_opt(&name).await.map_err(|error| LookupError {
+            what: format!("Node {name}"),
+            error,
+        })?;
+        if !node.as_ref().is_some_and(is_ready) {
+            lost.insert(name);
+        }
+    }
+    Ok(lost)
 }
 
-async fn budgets(
+pub(super) async fn budgets(
     watched: &Watched,
     namespace: &str,
 ) -> Result<Vec<PodDisruptionBudget>, LookupError> {

@@ -46,6 +46,7 @@ impl Failure {
                 });
             }
             Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
+            Failure::Apply(ApplyError::Eviction(failure)) => &failure.error,
             Failure::Apply(ApplyError::Call { error, .. }) | Failure::Report(error) => error,
         };
         status::objection(self, error)
@@ -76,10 +77,16 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
         }
     };
     let applications = validate::validate(&found);
-    let decision = decide::decided(&found, &applications, &watched.slots, Timestamp::now).await;
+    let decision = match decide::decided(&found, &applications, watched, Timestamp::now).await {
+        Ok(decision) => decision,
+        Err(error) => {
+            let status = sidecar.status.clone().unwrap_or_default();
+            return interrupted(sidecar, watched, status, error.into()).await;
+        }
+    };
     let applied = apply::apply(watched, &found, &applications, &decision.actions).await;
-    let current = match applied {
-        Ok(current) => current,
+    let outcomes = match applied {
+        Ok(outcomes) => outcomes,
         Err(error) => {
             return interrupted(sidecar, watched, decision.status, error.into()).await;
         }
@@ -87,9 +94,10 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     // A swap does not wait for slots at rest.
     let busy = !decision.ask.is_empty() || !decision.actions.is_empty();
     let settled = !busy && settle(&found, watched).await;
-    let summary = report::summary(&decision, &watched.settling.refusals(&key(sidecar)));
+    let refused = watched.settling.refusals(&key(sidecar));
+    let summary = report::summary(&decision, &outcomes.refusals, &refused);
     let mut again = pause(&decision, settled);
-    match current {
+    match outcomes.current {
         true => watched.overtaken.reset(&uid(sidecar)),
         false => again = again.min(watched.overtaken.failed(uid(sidecar))),
     }

@@ -7,9 +7,17 @@ use super::configuration::Refused;
 use super::watched::Watched;
 use crate::status::{self, Progress, Summary};
 
-/// What is said of a sidecar: of its rollout and, when that needs nobody, of refused configuration.
-pub(super) fn summary(decision: &Decision, refused: &[Refused]) -> Summary {
+/// What is said of a sidecar: of its rollout, of evictions that budgets refused and, when the rollout
+/// needs nobody, of refused configuration.
+pub(super) fn summary(decision: &Decision, kept: &[String], refused: &[Refused]) -> Summary {
     let told = &decision.summary;
+    if let Some(kept) = kept.first().filter(|_| told.state == State::Reconciling) {
+        return Summary {
+            progress: Progress::Reconciling,
+            reason: reason::WAITING,
+            message: format!("{kept}; {}", told.message),
+        };
+    }
     match refused.first() {
         Some(first) if told.state == State::Ready => {
             let others = match refused.len() - 1 {

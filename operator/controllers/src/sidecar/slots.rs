@@ -22,7 +22,7 @@ const LONGEST: usize = 64 * 1024;
 /// A slot that was not asked for so long may have answered in between.
 const UNHEARD: SignedDuration = SignedDuration::from_secs(10);
 /// Pods asked at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Asks slots, and knows since when they have been silent.
 pub(super) struct Slots {

@@ -20,6 +20,11 @@ pub(super) fn story(action: &Action, sidecar: &str, pod: Option<ObjectReference>
             (EventType::Warning, failure.reason, failure.message.clone())
         }
         Action::Patch(change) => written(change, sidecar)?,
+        Action::Evict { pod, revision, .. } => (
+            EventType::Normal,
+            "Recreating",
+            format!("Pod {pod} is evicted, and its successor gets revision {revision}"),
+        ),
         Action::KeepRevision(_)
         | Action::Renumber { .. }
         | Action::RemoveRevision(_)
@@ -48,6 +53,13 @@ fn written(change: &PodChange, sidecar: &str) -> Option<(EventType, &'static str
         .as_ref()
         .map_or("", |(_, image)| image.as_str());
     let normal = |reason, note| Some((EventType::Normal, reason, note));
+    if after.single {
+        return Some((
+            EventType::Normal,
+            single(change),
+            of_single(change, sidecar),
+        ));
+    }
     match (before.phase, after.phase) {
         (Phase::Rest, Phase::PatchStandby) => normal(
             "SwapStarted",
@@ -122,6 +134,27 @@ fn written(change: &PodChange, sidecar: &str) -> Option<(EventType, &'static str
             ),
         ),
     }
+}
+
+/// The reason of an event about a sidecar with one container.
+fn single(change: &PodChange) -> &'static str {
+    match (change.before.phase, change.after.phase) {
+        (_, Phase::PatchOld) => "ContainerReplaced",
+        (Phase::PatchOld, Phase::Soak) => "ContainerStarted",
+        _ => "SwapSucceeded",
+    }
+}
+
+fn of_single(change: &PodChange, sidecar: &str) -> String {
+    let pod = &change.pod;
+    if let Some((_, image)) = &change.image {
+        return format!("Pod {pod}: container {sidecar} gets {image}");
+    }
+    let gap = change.gap.map_or(String::new(), |gap| {
+        format!("; the sidecar was away for {} s", gap.as_secs())
+    });
+    let revision = &change.after.revision.a;
+    format!("Pod {pod}: container {sidecar} runs revision {revision}{gap}")
 }
 
 /// How a swap ended, if the write ends one. `current` is the revision that pods had before.

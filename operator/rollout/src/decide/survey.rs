@@ -1,23 +1,25 @@
 //! How things stand, before anything is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
+use outrigger_api::{RESUME_ANNOTATION, UpdateStrategy};
 use outrigger_control::Slot;
 use outrigger_plan::revision_name;
 
-use super::{Application, Observed};
-use crate::SwapPod;
+use super::Observed;
 use crate::pod::carriers;
 use crate::revision::KnownRevision;
 use crate::trial::{Place, Trials, Trying};
+use crate::{Application, Consumer, SwapPod};
 
 /// A sidecar's pods and revisions.
 pub(super) struct Survey<'a> {
     /// Name of the sidecar.
     pub(super) name: String,
     /// Its pods, sorted by name.
-    pub(super) pods: Vec<SwapPod>,
+    pub(super) pods: Arc<[SwapPod]>,
     /// What is wrong with pods that cannot be understood.
     pub(super) wrong: Vec<String>,
     /// The applications, by name.
@@ -26,8 +28,15 @@ pub(super) struct Survey<'a> {
     pub(super) known: BTreeMap<String, KnownRevision>,
     /// The revision of the spec.
     pub(super) update: KnownRevision,
-    /// The revision that new pods get.
+    /// The revision that new pods get, and that pods go back to.
     pub(super) current: KnownRevision,
+    /// How pods are brought to the spec's revision, a resumed stage being a hot swap.
+    pub(super) strategy: UpdateStrategy,
+    /// UIDs of the pods that are to get the spec's revision.
+    pub(super) follows: BTreeSet<String>,
+    /// Hash of the document of function pods.
+    shared_config: Option<&'a str>,
+    lost_nodes: &'a BTreeSet<String>,
 }
 
 impl<'a> Survey<'a> {
@@ -43,9 +52,13 @@ impl<'a> Survey<'a> {
         let update = update(seen, &name, &known);
         let mut survey = Survey {
             current: update.clone(),
+            strategy: strategy(seen, &update),
             update,
-            pods,
+            pods: pods.into(),
             wrong,
+            follows: BTreeSet::new(),
+            shared_config: seen.shared_config,
+            lost_nodes: seen.lost_nodes,
             applications: seen
                 .applications
                 .iter()
@@ -55,21 +68,77 @@ impl<'a> Survey<'a> {
             name,
         };
         survey.current = survey.current(seen);
+        survey.follows = survey.follows(seen);
         survey
     }
 
     /// Hash of the document that a pod's slots are to use, if they can find it.
     pub(super) fn config(&self, pod: &SwapPod) -> Option<&'a str> {
-        self.applications.get(pod.application.as_str())?.config()
+        match &pod.consumer {
+            Consumer::Application(name) => self.applications.get(name.as_str())?.config(),
+            Consumer::Shared => self.shared_config,
+        }
     }
 
-    /// Whether a pod is to get the spec's revision, now or later.
+    /// The application with whose plan a pod's image is tried; `None` while none is valid.
+    fn application(&self, pod: &SwapPod) -> Option<&'a Application> {
+        let found = match &pod.consumer {
+            Consumer::Application(name) => self.applications.get(name.as_str()).copied(),
+            Consumer::Shared => self.first_valid(),
+        };
+        found.filter(|application| application.plans().is_some())
+    }
+
+    fn first_valid(&self) -> Option<&'a Application> {
+        let mut applications = self.applications.values();
+        applications.find(|found| found.plans().is_some()).copied()
+    }
+
+    /// Whether the swap of a pod has begun and can go on.
+    pub(super) fn is_in_swap(&self, pod: &SwapPod) -> bool {
+        pod.is_swapping() && !pod.deleting && !self.is_lost(pod)
+    }
+
+    /// Whether a pod is on a node that is not Ready: nothing reaches it there.
+    pub(super) fn is_lost(&self, pod: &SwapPod) -> bool {
+        let node = pod.node.as_ref();
+        node.is_some_and(|node| self.lost_nodes.contains(node))
+    }
+
+    /// Whether a pod can have the spec's revision, now or later.
+    fn is_eligible(&self, pod: &SwapPod) -> bool {
+        let spared = match self.strategy {
+            // Its Job would count the eviction as a failure.
+            UpdateStrategy::Recreate => pod.controller.as_deref() == Some("Job"),
+            _ => pod.job_counts_restarts,
+        };
+        !pod.deleting && !spared && self.application(pod).is_some()
+    }
+
+    /// Whether a pod could have the spec's revision and has not.
     pub(super) fn is_behind(&self, pod: &SwapPod) -> bool {
-        let application = self.applications.get(pod.application.as_str());
-        !pod.deleting
-            && !pod.job_counts_restarts
-            && application.is_some_and(|application| application.plans().is_some())
-            && !pod.has_both(&self.update.name)
+        !pod.has_both(&self.update.name) && self.is_eligible(pod)
+    }
+
+    /// The pods that are to get the spec's revision: the first by name, those that have begun before
+    /// all others, and as many as the partition leaves.
+    fn follows(&self, seen: &Observed<'_>) -> BTreeSet<String> {
+        if self.strategy == UpdateStrategy::Staged {
+            return BTreeSet::new();
+        }
+        let eligible = self.pods.iter().filter(|pod| self.is_eligible(pod));
+        let (updated, mut behind): (Vec<_>, Vec<_>) =
+            eligible.partition(|pod| pod.has_both(&self.update.name));
+        let partition = seen.sidecar.spec.effective_update().partition;
+        let total = updated.len() + behind.len();
+        let kept = partition.rounded_up(total);
+        behind.sort_by_key(|pod| !pod.has(&self.update.name));
+        let room = total.saturating_sub(kept + updated.len());
+        behind
+            .into_iter()
+            .take(room)
+            .map(|pod| pod.uid.clone())
+            .collect()
     }
 
     /// The revision that a pod in the middle of a swap is brought to.
@@ -78,13 +147,39 @@ impl<'a> Survey<'a> {
     /// that the pod has, so that its swap ends, and a failed one only gives way.
     pub(super) fn end_of(&self, pod: &SwapPod, tried: bool) -> KnownRevision {
         let update = &self.update;
-        if update.failed.is_none() && (tried || pod.has(&update.name)) {
+        let follows = tried && self.follows.contains(&pod.uid);
+        if !update.is_failed_for(pod) && (follows || pod.has(&update.name)) {
             return self.with_digest(update.clone());
         }
         let active = pod.order.active;
         let ends = [active, active.peer()].map(|slot| self.revision_of(pod, slot));
-        let good = ends.into_iter().find(|end| end.failed.is_none());
+        let good = ends.into_iter().find(|end| !end.is_failed_for(pod));
         good.unwrap_or_else(|| self.with_digest(self.current.clone()))
+    }
+
+    /// The revision that a pod at rest is to have instead of its own, if there is one.
+    pub(super) fn next_of(
+        &self,
+        pod: &SwapPod,
+        tried: bool,
+        rolls_back: bool,
+    ) -> Option<KnownRevision> {
+        let update = &self.update;
+        if !update.is_failed_for(pod) {
+            let follows = tried && self.follows.contains(&pod.uid);
+            return follows.then(|| update.clone());
+        }
+        let goes_back = rolls_back
+            && update.is_taken_from(pod)
+            && self.can_go_back()
+            && pod.has_both(&update.name)
+            && !pod.job_counts_restarts;
+        goes_back.then(|| self.with_digest(self.current.clone()))
+    }
+
+    /// Whether there is a former revision that has not failed.
+    pub(super) fn can_go_back(&self) -> bool {
+        self.current.name != self.update.name && self.current.failed.is_none()
     }
 
     /// The revision of a slot, from its image if nobody knows it any more.
@@ -99,6 +194,7 @@ impl<'a> Survey<'a> {
             image: pod.slots.of(slot).image.clone(),
             digest: None,
             failed: None,
+            failed_in: BTreeMap::new(),
             number: 0,
         });
         self.with_digest(revision)
@@ -108,9 +204,10 @@ impl<'a> Survey<'a> {
     pub(super) fn trials(&self, seen: &Observed<'_>) -> Trials {
         let trying = Trying {
             revision: &self.update,
-            places: self.places(),
+            places: self.places(seen),
             applications: &self.applications,
             pods: seen.trials,
+            is_foreign: seen.sidecar.spec.container.is_some(),
             now: seen.now,
         };
         trying.look()
@@ -146,6 +243,7 @@ impl<'a> Survey<'a> {
             image: recorded.image.clone(),
             digest: recorded.digest.clone(),
             failed: None,
+            failed_in: BTreeMap::new(),
             number: 0,
         });
         let in_use = self.pods.iter().any(|pod| pod.has(&current.name));
@@ -159,7 +257,7 @@ impl<'a> Survey<'a> {
     /// Without a status: the revision that most pods serve with.
     fn commonest(&self) -> Option<KnownRevision> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for pod in &self.pods {
+        for pod in self.pods.iter() {
             let name = pod.order.revision.of(pod.order.active).as_str();
             *counts.entry(name).or_default() += 1;
         }
@@ -172,24 +270,43 @@ impl<'a> Survey<'a> {
     }
 
     /// Where the spec's image is to be tried.
-    fn places(&self) -> BTreeSet<Place> {
-        if self.update.failed.is_some() {
+    fn places(&self, seen: &Observed<'_>) -> BTreeSet<Place> {
+        let status = seen.sidecar.status.as_ref();
+        let staged = status.and_then(|status| status.new_pod_revision.as_ref());
+        let is_staged = self.strategy == UpdateStrategy::Staged
+            && staged.is_some_and(|staged| staged.name == self.update.name);
+        if self.update.failed.is_some() || is_staged {
             return BTreeSet::new();
         }
-        let behind = self.pods.iter().filter(|pod| self.is_behind(pod));
-        let nodes: BTreeSet<Place> = behind
-            .filter_map(|pod| Some((pod.application.clone(), Some(pod.node.clone()?))))
+        let waits = |pod: &&SwapPod| match self.strategy {
+            UpdateStrategy::Staged => self.is_behind(pod),
+            _ => self.follows.contains(&pod.uid),
+        };
+        let waiting = self.pods.iter().filter(waits);
+        let reachable = waiting.filter(|pod| !self.is_lost(pod) && !self.update.is_failed_for(pod));
+        let nodes: BTreeSet<Place> = reachable
+            .filter_map(|pod| {
+                let application = self.application(pod)?;
+                Some((application.name.clone(), Some(pod.node.clone()?)))
+            })
             .collect();
         if !nodes.is_empty() || self.update.digest.is_some() {
             return nodes;
         }
         // Nobody waits for it yet: any node will tell whether it can be used.
-        let mut valid = self.applications.values();
-        let first = valid.find(|application| application.plans().is_some());
-        first
+        self.first_valid()
             .map(|application| (application.name.clone(), None))
             .into_iter()
             .collect()
+    }
+}
+
+fn strategy(seen: &Observed<'_>, update: &KnownRevision) -> UpdateStrategy {
+    let asked = seen.sidecar.spec.effective_update().strategy;
+    let resumed = seen.sidecar.annotations().get(RESUME_ANNOTATION);
+    match asked {
+        UpdateStrategy::Staged if resumed == Some(&update.name) => UpdateStrategy::HotSwap,
+        asked => asked,
     }
 }
 
@@ -206,6 +323,7 @@ fn update(
         image: image.clone(),
         digest: None,
         failed: None,
+        failed_in: BTreeMap::new(),
         number: highest + 1,
     })
 }

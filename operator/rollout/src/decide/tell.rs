@@ -2,12 +2,18 @@
 
 use jiff::SignedDuration;
 use outrigger_api::conditions::reason;
-use outrigger_api::{IntegrationSidecarStatus, PodSwap, SidecarPods};
+use outrigger_api::{
+    IntegrationSidecarStatus, PodSwap, RESUME_ANNOTATION, SidecarPods, UpdateStrategy,
+};
 
+use super::survey::Survey;
 use super::{Decision, Rollout};
 use crate::SwapPod;
 use crate::condition::{State, Summary};
+use crate::revision::KnownRevision;
 
+/// How many swaps a status names.
+const SWAPS: usize = 16;
 /// How many applications a status names.
 const APPLICATIONS: usize = 32;
 /// What was just written is heard of, as a rule, before this has passed.
@@ -23,6 +29,7 @@ impl Rollout<'_> {
         Decision {
             actions: self.actions,
             ask: self.ask,
+            ask_budgets: self.ask_budgets,
             again: self.again,
             status,
             summary,
@@ -30,7 +37,7 @@ impl Rollout<'_> {
     }
 
     fn count(&self, which: impl Fn(&SwapPod) -> bool) -> i32 {
-        let count = self.survey.pods.iter().filter(|pod| which(pod)).count();
+        let count = self.pods.iter().filter(|pod| which(pod)).count();
         i32::try_from(count).unwrap_or(i32::MAX)
     }
 
@@ -42,9 +49,44 @@ impl Rollout<'_> {
         self.count(|pod| pod.job_counts_restarts && !self.is_updated(pod))
     }
 
-    fn in_swap(&self) -> Option<&SwapPod> {
-        let mut pods = self.survey.pods.iter();
-        pods.find(|pod| pod.is_swapping() && !pod.deleting)
+    fn in_swap(&self) -> impl Iterator<Item = &SwapPod> {
+        let pods = self.pods.iter();
+        pods.filter(|pod| pod.is_swapping() && !pod.deleting)
+    }
+
+    /// The pods that are disturbed, sorted by name.
+    fn swaps(&self) -> Vec<PodSwap> {
+        let swaps = self.in_swap().map(|pod| PodSwap {
+            pod: pod.name.clone(),
+            phase: pod.order.phase.to_string(),
+            since: pod.order.since.clone(),
+        });
+        let mut swaps: Vec<_> = swaps
+            .chain(self.evictions.entries().iter().cloned())
+            .collect();
+        swaps.sort_by(|one, other| one.pod.cmp(&other.pod));
+        swaps.truncate(SWAPS);
+        swaps
+    }
+
+    /// The revision that new pods get before all have it: a strategy that leaves running pods alone
+    /// needs one, and keeps it through preflights on nodes that join later.
+    fn new_pod_revision(&self) -> Option<&KnownRevision> {
+        let Survey {
+            update,
+            current,
+            strategy,
+            ..
+        } = &self.survey;
+        let gives = matches!(strategy, UpdateStrategy::Staged | UpdateStrategy::Recreate);
+        let is_open = update.name != current.name
+            && update.failed.is_none()
+            && update.failed_in.is_empty()
+            && !self.is_complete();
+        let status = self.seen.sidecar.status.as_ref();
+        let given = status.and_then(|status| status.new_pod_revision.as_ref());
+        let given = given.is_some_and(|given| given.name == update.name);
+        (gives && is_open && (given || self.is_tried())).then_some(update)
     }
 
     fn status(&self) -> IntegrationSidecarStatus {
@@ -63,16 +105,8 @@ impl Rollout<'_> {
                 updated: self.count(|pod| self.is_updated(pod)),
                 job_counts_restarts: self.keep_their_image(),
             }),
-            swaps: self
-                .in_swap()
-                .map(|pod| PodSwap {
-                    pod: pod.name.clone(),
-                    phase: pod.order.phase.to_string(),
-                    since: pod.order.since.clone(),
-                })
-                .into_iter()
-                .collect(),
-            new_pod_revision: None,
+            swaps: self.swaps(),
+            new_pod_revision: self.new_pod_revision().map(KnownRevision::shown),
             function_pods: None,
             applications: survey
                 .applications
@@ -85,19 +119,11 @@ impl Rollout<'_> {
 
     /// The most important thing that can be said.
     fn summary(&self) -> Summary {
-        if let Some(failure) = &self.failed {
-            let message = format!(
-                "{}; the rollout has stopped and new pods get {}: set spec.image to another image, or delete ControllerRevision {} to try {} again",
-                failure.message,
-                self.survey.current.image,
-                self.survey.update.name,
-                self.survey.update.image,
-            );
-            return Summary::new(State::Stalled, failure.reason, message);
+        if let Some(failed) = self.failed_summary() {
+            return failed;
         }
         if let Some(refused) = &self.refused {
             let untouched = match self
-                .survey
                 .pods
                 .iter()
                 .any(|pod| pod.has(&self.survey.update.name))
@@ -111,6 +137,45 @@ impl Rollout<'_> {
         self.swapping_summary()
             .or_else(|| self.waiting_summary())
             .unwrap_or_else(|| self.ready_summary())
+    }
+
+    fn failed_summary(&self) -> Option<Summary> {
+        let Survey {
+            update, current, ..
+        } = &self.survey;
+        let failed = update.failed.as_ref();
+        let (reason, told) = match (failed, update.failed_in.first_key_value()) {
+            (Some(failure), _) => (failure.reason, failure.message.as_str()),
+            (None, Some((_, message))) => (reason::REVISION_FAILED, message.as_str()),
+            (None, None) => return None,
+        };
+        let message = format!(
+            "{told}; the rollout has stopped and new pods get {}{}: set spec.image to another image, or delete ControllerRevision {} to try {} again",
+            current.image,
+            self.left_with_it(),
+            update.name,
+            update.image,
+        );
+        Some(Summary::new(State::Stalled, reason, message))
+    }
+
+    /// What becomes of pods that have the failed revision.
+    fn left_with_it(&self) -> String {
+        let update = &self.survey.update;
+        let left = self.count(|pod| pod.has_both(&update.name) && update.is_failed_for(pod));
+        if left == 0 {
+            return String::new();
+        }
+        let spec = self.seen.sidecar.spec.effective_update();
+        let mut pods = self.pods.iter();
+        let taken = pods.any(|pod| pod.has_both(&update.name) && update.is_taken_from(pod));
+        match (self.survey.can_go_back(), spec.rolls_back, taken) {
+            (true, true, true) if spec.paused => {
+                format!("; {left} pods have it until spec.update.paused is false")
+            }
+            (true, true, true) => format!("; {left} pods go back"),
+            _ => format!("; {left} pods have it and keep it"),
+        }
     }
 
     fn swapping_summary(&self) -> Option<Summary> {
@@ -129,15 +194,19 @@ impl Rollout<'_> {
             };
             return Some(Summary::new(state, waiting.reason, message));
         }
-        self.in_swap()?;
-        Some(Summary::new(State::Reconciling, reason::SWAPPING, progress))
+        let evicted = !self.evictions.entries().is_empty();
+        let (busy, reason) = match evicted {
+            true => (true, reason::RECREATING),
+            false => (self.in_swap().next().is_some(), reason::SWAPPING),
+        };
+        busy.then(|| Summary::new(State::Reconciling, reason, progress))
     }
 
     fn waiting_summary(&self) -> Option<Summary> {
         if let Some(trying) = &self.trying {
             return Some(Summary::new(State::Reconciling, reason::PREFLIGHT, trying));
         }
-        if self.behind == 0 {
+        if self.survey.follows.is_empty() && self.waiting.is_empty() {
             return None;
         }
         let progress = self.progress();
@@ -163,6 +232,9 @@ impl Rollout<'_> {
         if let Some(message) = self.not_valid() {
             return Summary::new(State::Reconciling, reason::WAITING, message);
         }
+        if let Some(kept) = self.kept_summary() {
+            return kept;
+        }
         let left = self.keep_their_image();
         if left > 0 {
             let message = format!(
@@ -170,11 +242,35 @@ impl Rollout<'_> {
             );
             return Summary::new(State::Ready, reason::JOB_COUNTS_RESTARTS, message);
         }
-        let message = match (self.survey.applications.is_empty(), self.survey.pods.len()) {
+        let message = match (self.survey.applications.is_empty(), self.pods.len()) {
             (true, 0) => "no IntegratedApp uses it".to_owned(),
             _ => self.progress(),
         };
         Summary::new(State::Ready, reason::SUCCEEDED, message)
+    }
+
+    /// Pods that keep their revision because the spec says so.
+    fn kept_summary(&self) -> Option<Summary> {
+        let kept = self.count(|pod| self.survey.is_behind(pod));
+        if kept == 0 {
+            return None;
+        }
+        let progress = self.progress();
+        let name = &self.survey.update.name;
+        Some(match self.survey.strategy {
+            UpdateStrategy::Staged => {
+                let message = format!(
+                    "new pods get {}, and {kept} pods keep theirs until the rollout is resumed (annotation {RESUME_ANNOTATION}: {name}); {progress}",
+                    self.survey.update.image
+                );
+                Summary::new(State::Ready, reason::STAGED, message)
+            }
+            _ => {
+                let message =
+                    format!("{kept} pods keep their revision by spec.update.partition; {progress}");
+                Summary::new(State::Ready, reason::PARTITION_REACHED, message)
+            }
+        })
     }
 
     /// The first application that keeps pods from following because it is not valid.
@@ -185,7 +281,7 @@ impl Rollout<'_> {
             Some((&application.name, error))
         });
         let mut holding = invalid.filter(|(name, _)| {
-            self.count(|pod| pod.application == **name && !self.is_updated(pod)) > 0
+            self.count(|pod| pod.consumer.application() == Some(name) && !self.is_updated(pod)) > 0
         });
         let (name, error) = holding.next()?;
         Some(format!(
@@ -197,7 +293,7 @@ impl Rollout<'_> {
         let updated = self.count(|pod| self.is_updated(pod));
         format!(
             "{updated} of {} pods have {}",
-            self.survey.pods.len(),
+            self.pods.len(),
             self.survey.update.image
         )
     }

@@ -3,6 +3,7 @@
 use outrigger_control::{Phase, Slot};
 
 use super::{Change, Step, Swap};
+use crate::answer::soaked;
 
 impl Swap<'_> {
     /// The same orders in another phase.
@@ -40,6 +41,13 @@ impl Swap<'_> {
             order.active = slot.peer();
             order.term = self.highest_term() + 1;
         }
+        order.notes.soaked = match (phase, self.order().phase) {
+            (Phase::PatchOld, Phase::Soak) => self
+                .answers
+                .filter(|_| self.goal.on_trial)
+                .and_then(|answers| soaked(answers, slot.peer())),
+            _ => None,
+        };
         order.phase = phase;
         order.since = self.now();
         order
@@ -60,8 +68,9 @@ impl Swap<'_> {
         }
     }
 
-    fn image(&self, slot: Slot) -> Change {
+    pub(super) fn image(&self, slot: Slot) -> Change {
         let mut order = self.order().clone();
+        order.notes.corrected.clear();
         order
             .revision
             .of_mut(slot)

@@ -19,10 +19,21 @@ impl Swap<'_> {
         self.goal.on_trial && self.has(slot)
     }
 
+    /// A failure that a slot tells of itself.
     pub(super) fn failed(&self, reason: &'static str, what: &str) -> Step {
         Step::Failed(Failure {
             reason,
             message: format!("pod {}: {what}", self.pod.name),
+            proven: false,
+        })
+    }
+
+    /// A failure that kubelet tells of a container.
+    pub(super) fn seen(&self, what: &str) -> Step {
+        Step::Failed(Failure {
+            reason: reason::REVISION_FAILED,
+            message: format!("pod {}: {what}", self.pod.name),
+            proven: true,
         })
     }
 
@@ -37,7 +48,7 @@ impl Swap<'_> {
         if replaced.is_some_and(|replaced| container.ended_after(replaced)) {
             let how = container.trouble.as_deref().unwrap_or("it was restarted");
             let what = format!("container {name} ended: {how}");
-            return Some(self.failed(reason::REVISION_FAILED, &what));
+            return Some(self.seen(&what));
         }
         let restarts = self.report(slot).map_or(0, |report| report.worker_restarts);
         if restarts > 0 {

@@ -41,10 +41,7 @@ impl Swap<'_> {
             return Some(self.replace(slot, self.order().phase));
         }
         Some(match self.judged(slot) {
-            true => self.failed(
-                reason::REVISION_FAILED,
-                &format!("container {name} does not run: {trouble}"),
-            ),
+            true => self.seen(&format!("container {name} does not run: {trouble}")),
             false => {
                 let what = format!("container {name} does not run: {trouble}");
                 self.wait(reason::WAITING, &what, false, LATER)
@@ -148,10 +145,9 @@ impl Swap<'_> {
         let name = self.container(slot);
         let trouble = container.trouble.as_ref();
         Some(match trouble.filter(|_| self.is_told_anew()) {
-            Some(trouble) if self.judged(slot) => self.failed(
-                reason::REVISION_FAILED,
-                &format!("container {name} does not run: {trouble}"),
-            ),
+            Some(trouble) if self.judged(slot) => {
+                self.seen(&format!("container {name} does not run: {trouble}"))
+            }
             Some(trouble) => {
                 let what = format!("container {name} does not run: {trouble}");
                 self.wait(reason::WAITING, &what, false, LATER)
@@ -162,12 +158,12 @@ impl Swap<'_> {
 
     /// Whether kubelet has had the time to tell of the new image: until it has tried that one, it
     /// repeats what was wrong with the former.
-    fn is_told_anew(&self) -> bool {
+    pub(super) fn is_told_anew(&self) -> bool {
         self.elapsed() >= FORMER_TROUBLE
     }
 
     /// While kubelet is at work; after a while that is told, as its node may be gone.
-    fn kubelet(&self, what: &str) -> Step {
+    pub(super) fn kubelet(&self, what: &str) -> Step {
         let reason = match self.elapsed() >= REPLACED_LIMIT {
             true => reason::WAITING,
             false => reason::SWAPPING,

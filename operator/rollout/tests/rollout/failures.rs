@@ -1,5 +1,6 @@
 //! Images that fail in a pod.
 
+use outrigger_api::RollbackSpec;
 use outrigger_api::conditions::reason;
 use outrigger_control::{Phase, Slot};
 use outrigger_plan::revision_name;
@@ -109,22 +110,40 @@ fn another_image_follows_a_failed_one() {
     assert_eq!(decision.summary.message, "2 of 2 pods have good:3");
 }
 
-#[test]
-fn pods_that_have_a_revision_that_failed_elsewhere_keep_it() {
+/// One of two pods has an image, and it fails in the other.
+fn half_way() -> World {
     let mut world = World::new("good:1", &[("web-0", "node-0"), ("web-1", "node-1")]);
     world.settle();
     world.set_image("good:2");
     world.until_phase("web-1", Phase::Soak);
     world.pod_mut("web-1").kill(Slot::B);
+    world
+}
+
+#[test]
+fn an_image_that_failed_in_one_pod_is_taken_back_from_the_others() {
+    let mut world = half_way();
     let decision = world.settle();
     assert_eq!(decision.summary.reason, reason::REVISION_FAILED);
+    for name in ["web-0", "web-1"] {
+        let revision = world.pod(name).order().revision;
+        assert_eq!(revision.a, revision_name("orders", "good:1"), "{name}");
+    }
+}
+
+#[test]
+fn without_automatic_rollback_pods_keep_an_image_that_failed_elsewhere() {
+    let mut world = half_way();
+    world.update().rollback = Some(RollbackSpec {
+        automatic: Some(false),
+        ..RollbackSpec::default()
+    });
+    let decision = world.settle();
+    let message = &decision.summary.message;
+    assert!(message.contains("1 pods have it and keep it"), "{message}");
     assert_eq!(
         world.pod("web-0").order().revision.a,
         revision_name("orders", "good:2")
-    );
-    assert_eq!(
-        world.pod("web-1").order().revision.a,
-        revision_name("orders", "good:1")
     );
     world.set_image("good:1");
     assert_eq!(world.settle().summary.message, "2 of 2 pods have good:1");

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use outrigger_api::{IntegratedApp, IntegrationSidecar};
+use outrigger_api::{IntegratedApp, IntegrationSidecar, UpdateSpec};
 use outrigger_control::{Order, PerSlot, Phase, Slot};
 use outrigger_injection::{NamespaceRules, Settings, Trial, preflight_pod};
 use outrigger_plan::{ApplicationPlan, Referenced, revision_for_new_pod};
 use outrigger_rollout::{
-    Action, Answer, Answers, Application, DIGEST_ANNOTATION, Decision, FAILED_ANNOTATION, Observed,
-    State, decide,
+    Action, Answer, Answers, Application, DIGEST_ANNOTATION, Decision, FAILED_ANNOTATION,
+    FAILED_IN_ANNOTATION, Observed, PROVEN_ANNOTATION, State, decide,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) revisions: BTreeMap<String, ControllerRevision>,
     pub(crate) trials: BTreeMap<String, (u32, Value)>,
     pub(crate) budgets: Vec<PodDisruptionBudget>,
+    pub(crate) lost_nodes: BTreeSet<String>,
     pub(crate) now: Timestamp,
     silent_since: Timestamp,
     /// Kubelet's answer for images that no node can run.
@@ -82,6 +83,7 @@ impl World {
             revisions: BTreeMap::new(),
             trials: BTreeMap::new(),
             budgets: Vec::new(),
+            lost_nodes: BTreeSet::new(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             silent_since: "2026-01-01T00:00:00Z".parse().unwrap(),
             unusable: BTreeMap::new(),
@@ -126,6 +128,11 @@ impl World {
     pub(crate) fn set_image(&mut self, image: &str) {
         self.sidecar.spec.image = image.to_owned();
         *self.sidecar.metadata.generation.as_mut().unwrap() += 1;
+    }
+
+    /// The update rules, to change.
+    pub(crate) fn update(&mut self) -> &mut UpdateSpec {
+        self.sidecar.spec.update.get_or_insert_default()
     }
 
     pub(crate) fn pod(&self, name: &str) -> &SimPod {
@@ -189,14 +196,17 @@ impl World {
             .map(|(_, trial)| Arc::new(serde_json::from_value(trial.clone()).unwrap()))
             .collect();
         let mut answers = BTreeMap::new();
+        let mut budgets = None;
         loop {
             let decision = decide(&Observed {
                 sidecar: &self.sidecar,
                 applications: &applications,
+                shared_config: None,
                 pods: &pods,
+                lost_nodes: &self.lost_nodes,
                 revisions: &revisions,
                 trials: &trials,
-                budgets: &self.budgets,
+                budgets,
                 answers: &answers,
                 now: self.now,
             });
@@ -206,8 +216,12 @@ impl World {
                 .filter(|uid| !answers.contains_key(*uid))
                 .cloned()
                 .collect();
-            if more.is_empty() {
+            let asks_budgets = decision.ask_budgets && budgets.is_none();
+            if more.is_empty() && !asks_budgets {
                 return decision;
+            }
+            if asks_budgets {
+                budgets = Some(self.budgets.as_slice());
             }
             answers.extend(self.answers(&more));
         }
@@ -300,8 +314,23 @@ impl World {
             Action::RecordDigest { revision, digest } => {
                 self.annotate(revision, DIGEST_ANNOTATION, digest.clone());
             }
-            Action::FailRevision { revision, failure } => {
+            Action::FailRevision {
+                revision,
+                application: None,
+                failure,
+            } => {
                 self.annotate(revision, FAILED_ANNOTATION, failure.to_annotation());
+                if failure.proven {
+                    self.annotate(revision, PROVEN_ANNOTATION, "true".into());
+                }
+            }
+            Action::FailRevision {
+                revision,
+                application: Some(application),
+                failure,
+            } => {
+                let failed_in = json!({application: failure.message}).to_string();
+                self.annotate(revision, FAILED_IN_ANNOTATION, failed_in);
             }
             Action::RemoveRevision(name) => {
                 self.revisions.remove(name).unwrap();
@@ -316,7 +345,13 @@ impl World {
                 self.trials.remove(name).unwrap();
             }
             Action::Patch(change) => self.pod_mut(&change.pod).patch(change),
+            Action::Evict { pod, .. } => self.evict(pod),
         }
+    }
+
+    fn evict(&mut self, pod: &str) {
+        let ends = format!("{:.0}", self.now + SignedDuration::from_secs(1));
+        self.pod_mut(pod).object["metadata"]["deletionTimestamp"] = ends.into();
     }
 
     fn annotate(&mut self, revision: &str, key: &str, value: String) {

@@ -1,0 +1,136 @@
+//! Which pods are begun now.
+
+use std::sync::Arc;
+
+use outrigger_api::UpdateStrategy;
+
+use super::{RECHECK, Rollout};
+use crate::budget::Budgets;
+use crate::limits::Limits;
+use crate::revision::KnownRevision;
+use crate::{Action, SwapPod};
+
+impl Rollout<'_> {
+    /// Begins as many pods as may be disturbed at once.
+    pub(super) fn begin(&mut self) {
+        let update = self.seen.sidecar.spec.effective_update();
+        if update.paused {
+            return;
+        }
+        let tried = self.is_tried();
+        let pods = Arc::clone(&self.pods);
+        let mut limits = self.limits();
+        let mut budgets = None;
+        let resting = pods
+            .iter()
+            .filter(|pod| !pod.is_swapping() && !pod.deleting);
+        for pod in resting {
+            let Some(target) = self.survey.next_of(pod, tried, update.rolls_back) else {
+                continue;
+            };
+            // What is not Ready on its account is disturbed already.
+            let counted = self.is_broken_by_us(pod);
+            if !counted && !limits.admits(pod) {
+                if limits.is_full() {
+                    break;
+                }
+                continue;
+            }
+            if let Some(obstacle) = self.obstacle(pod) {
+                self.waiting.push(obstacle);
+                continue;
+            }
+            if pod.ready {
+                let Some(found) = self.seen.budgets else {
+                    self.ask_budgets = true;
+                    break;
+                };
+                let budgets = budgets.get_or_insert_with(|| {
+                    let disturbed = pods.iter().filter(|pod| self.is_disturbed(pod));
+                    Budgets::new(found, disturbed)
+                });
+                if let Some(budget) = budgets.forbidding(pod) {
+                    self.waiting.push(format!(
+                        "pod {}: PodDisruptionBudget {budget} allows no disruption now",
+                        pod.name
+                    ));
+                    continue;
+                }
+                budgets.take(pod);
+            }
+            if !counted {
+                limits.take(pod);
+            }
+            self.begin_one(pod, &target);
+        }
+        if !self.waiting.is_empty() {
+            self.look_again(RECHECK);
+        }
+    }
+
+    fn begin_one(&mut self, pod: &SwapPod, target: &KnownRevision) {
+        match self.survey.strategy {
+            UpdateStrategy::Recreate => {
+                self.evictions.begin(pod, self.seen.now);
+                self.actions.push(Action::Evict {
+                    pod: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                    revision: target.name.clone(),
+                });
+            }
+            _ => self.advance(pod, target),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let share = self.seen.sidecar.spec.effective_update().max_unavailable;
+        let mut limits = Limits::new(&self.pods, share, |pod| self.is_disturbed(pod));
+        limits.take_gone(self.evictions.gone());
+        limits
+    }
+
+    /// Whether a pod is not as its users left it, and that on our account. A pod that was broken
+    /// before, or whose node is gone, is none of those.
+    fn is_disturbed(&self, pod: &SwapPod) -> bool {
+        self.survey.is_in_swap(pod) || self.is_broken_by_us(pod) || self.evictions.counts(pod)
+    }
+
+    /// Whether a pod is at rest with the spec's revision, and not Ready because of it.
+    fn is_broken_by_us(&self, pod: &SwapPod) -> bool {
+        !pod.is_swapping()
+            && !pod.deleting
+            && !self.survey.is_lost(pod)
+            && self.survey.update.name != self.survey.current.name
+            && pod.has_both(&self.survey.update.name)
+            && pod.is_broken()
+    }
+
+    /// Why a pod cannot be begun now, budgets apart.
+    fn obstacle(&self, pod: &SwapPod) -> Option<String> {
+        if self.survey.is_lost(pod) {
+            let node = pod.node.as_deref().unwrap_or_default();
+            return Some(format!("pod {}: its node {node} is not Ready", pod.name));
+        }
+        if let Some(other) = &pod.other_swap {
+            return Some(format!(
+                "pod {}: sidecar {other} is being swapped",
+                pod.name
+            ));
+        }
+        if self.survey.strategy == UpdateStrategy::Recreate {
+            let what = "no controller that would create it anew";
+            return pod
+                .controller
+                .is_none()
+                .then(|| format!("pod {} has {what}", pod.name));
+        }
+        if self.survey.config(pod).is_none() && !pod.order.single {
+            return Some(format!(
+                "pod {}: the configuration of {} is being written",
+                pod.name, pod.consumer
+            ));
+        }
+        // What a slot that cannot run has broken, a new image may mend.
+        (!pod.ready && pod.broken().is_none()).then(|| format!("pod {} is not Ready", pod.name))
+    }
+}
