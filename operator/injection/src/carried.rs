@@ -25,39 +25,78 @@ pub fn orders(pod: &Pod) -> BTreeMap<String, Result<Order, InvalidOrder>> {
         .collect()
 }
 
-/// Position of a slot in the pod's `spec.initContainers`.
-pub fn slot_index(pod: &Pod, sidecar: &str, slot: Slot) -> Option<usize> {
-    let name = slot.container(sidecar);
-    init_containers(pod)
-        .iter()
-        .position(|container| container.name == name)
+/// Name of the container of a slot; with one container only it is both slots'.
+pub fn container_name(order: &Order, sidecar: &str, slot: Slot) -> String {
+    match order.single {
+        true => sidecar.to_owned(),
+        false => slot.container(sidecar),
+    }
 }
 
-/// The container of a slot in the pod's spec.
-pub fn slot_spec<'a>(pod: &'a Pod, sidecar: &str, slot: Slot) -> Option<&'a Container> {
-    init_containers(pod).get(slot_index(pod, sidecar, slot)?)
+/// Position of a slot's container in the pod's `spec.initContainers`.
+pub fn slot_index(pod: &Pod, sidecar: &str, slot: Slot) -> Option<usize> {
+    container_index(pod, &name_in(pod, sidecar, slot))
 }
 
 /// The image of a slot in the pod's spec.
 pub fn slot_image<'a>(pod: &'a Pod, sidecar: &str, slot: Slot) -> Option<&'a str> {
-    slot_spec(pod, sidecar, slot)?.image.as_deref()
+    container(pod, &name_in(pod, sidecar, slot))?
+        .image
+        .as_deref()
 }
 
 /// The status of a slot's container; `None` until kubelet has reported one.
 pub fn slot_status<'a>(pod: &'a Pod, sidecar: &str, slot: Slot) -> Option<&'a ContainerStatus> {
-    let name = slot.container(sidecar);
+    let name = name_in(pod, sidecar, slot);
     let statuses = pod.status.as_ref()?.init_container_statuses.as_ref()?;
     statuses.iter().find(|status| status.name == name)
 }
 
-/// Whether a pod carries both slots of a sidecar, as far as names can tell, with a readable order.
-pub(crate) fn carries(pod: &Pod, sidecar: &str) -> bool {
-    let order = pod.annotations().get(&layout::order_annotation(sidecar));
-    let native = |slot| {
-        slot_spec(pod, sidecar, slot)
+/// Position of a container in the pod's `spec.initContainers`.
+pub(crate) fn container_index(pod: &Pod, name: &str) -> Option<usize> {
+    let mut containers = init_containers(pod).iter();
+    containers.position(|container| container.name == name)
+}
+
+/// A container in the pod's `spec.initContainers`.
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    init_containers(pod).get(container_index(pod, name)?)
+}
+
+/// Names of the containers that an order is about.
+pub(crate) fn container_names(order: &Order, sidecar: &str) -> Vec<String> {
+    match order.single {
+        true => vec![sidecar.to_owned()],
+        false => slot_names(sidecar),
+    }
+}
+
+/// Names of the containers of both slots.
+pub(crate) fn slot_names(sidecar: &str) -> Vec<String> {
+    Slot::BOTH.map(|slot| slot.container(sidecar)).into()
+}
+
+/// The sidecars that a pod carries, as far as names can tell: those with a readable order whose
+/// containers are native sidecars of the pod.
+pub(crate) fn residents(pod: &Pod) -> BTreeMap<String, Order> {
+    let native = |name: &String| {
+        container(pod, name)
             .is_some_and(|container| container.restart_policy.as_deref() == Some("Always"))
     };
-    order.is_some_and(|order| Order::parse(order).is_ok()) && Slot::BOTH.into_iter().all(native)
+    orders(pod)
+        .into_iter()
+        .filter_map(|(sidecar, order)| Some((sidecar, order.ok()?)))
+        .filter(|(sidecar, order)| container_names(order, sidecar).iter().all(native))
+        .collect()
+}
+
+fn name_in(pod: &Pod, sidecar: &str, slot: Slot) -> String {
+    let annotation = pod.annotations().get(&layout::order_annotation(sidecar));
+    let order = annotation.and_then(|text| Order::parse(text).ok());
+    match order {
+        Some(order) => container_name(&order, sidecar, slot),
+        None => slot.container(sidecar),
+    }
 }
 
 fn init_containers(pod: &Pod) -> &[Container] {

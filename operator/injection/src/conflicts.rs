@@ -1,9 +1,13 @@
 //! Reasons why a pod cannot have an application's sidecars.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use outrigger_control::{Slot, layout};
-use outrigger_plan::{ApplicationPlan, FunctionPlan, SidecarPlan};
+use outrigger_plan::{ApplicationPlan, Form, SidecarPlan};
 
+use crate::given::named_containers;
+use crate::resident::Resident;
 use crate::{Refusal, carried};
 
 const INIT_CONTAINERS: &str = "spec.initContainers";
@@ -24,53 +28,58 @@ pub(crate) fn refuse_conflicts(
     spec: &PodSpec,
     plan: &ApplicationPlan,
 ) -> Result<(), Refusal> {
-    if plan.sidecars.is_empty() {
-        return Ok(());
+    let residents = Resident::all(plan);
+    refuse_host_network(pod, spec, plan)?;
+    if !residents.is_empty() {
+        refuse_windows(pod, spec, plan)?;
     }
-    refuse_foreign_platforms(pod, spec, plan)?;
+    let ours = our_containers(pod);
+    for resident in &residents {
+        refuse_container_names(pod, spec, resident, &ours)?;
+    }
     for sidecar in &plan.sidecars {
-        refuse_container_names(pod, spec, sidecar)?;
         refuse_unknown_containers(spec, plan, sidecar)?;
     }
     let init = spec.init_containers.iter().flatten();
-    let own = init.filter(|container| !is_slot(pod, plan, container));
+    let own = init.filter(|container| !ours.contains(&container.name));
     for container in own.chain(&spec.containers) {
         refuse_ports(pod, container, plan)?;
     }
     Ok(())
 }
 
-/// Whether a container of the pod is a slot of the plan that was injected before.
-pub(crate) fn is_slot(pod: &Pod, plan: &ApplicationPlan, container: &Container) -> bool {
-    plan.sidecars.iter().any(|sidecar| {
-        let name = |slot: Slot| slot.container(sidecar.name()) == container.name;
-        Slot::BOTH.into_iter().any(name) && carried::carries(pod, sidecar.name())
-    })
+/// Names of the init containers that an earlier injection gave to the pod.
+pub(crate) fn our_containers(pod: &Pod) -> BTreeSet<String> {
+    let residents = carried::residents(pod).into_iter();
+    residents
+        .flat_map(|(sidecar, order)| carried::container_names(&order, &sidecar))
+        .collect()
 }
 
-/// The containers that get the addresses of a sidecar's functions, with their positions.
-pub(crate) fn primaries<'a>(
-    spec: &'a PodSpec,
-    sidecar: &'a SidecarPlan,
-) -> impl Iterator<Item = (usize, &'a Container)> {
-    spec.containers.iter().enumerate().filter(|(_, container)| {
-        let chosen = sidecar.containers.as_ref();
-        chosen.is_none_or(|names| names.contains(&container.name))
-    })
-}
-
-fn refuse_foreign_platforms(
-    pod: &Pod,
-    spec: &PodSpec,
-    plan: &ApplicationPlan,
-) -> Result<(), Refusal> {
-    let application = || plan.application.name.clone();
-    if spec.host_network == Some(true) {
+/// A sidecar in the pod would listen on the node's ports, and a shared one tells applications apart
+/// by the addresses of their pods.
+fn refuse_host_network(pod: &Pod, spec: &PodSpec, plan: &ApplicationPlan) -> Result<(), Refusal> {
+    if spec.host_network != Some(true) {
+        return Ok(());
+    }
+    let is_shared = |sidecar: &&SidecarPlan| matches!(sidecar.form, Form::Shared { .. });
+    let mut sidecars = plan.sidecars.iter();
+    if sidecars.clone().any(|sidecar| !is_shared(&sidecar)) {
         return Err(Refusal::HostNetwork {
             pod: display_name(pod),
-            application: application(),
+            application: plan.application.name.clone(),
         });
     }
+    match sidecars.find(is_shared) {
+        None => Ok(()),
+        Some(sidecar) => Err(Refusal::NodeAddress {
+            pod: display_name(pod),
+            sidecar: sidecar.name().to_owned(),
+        }),
+    }
+}
+
+fn refuse_windows(pod: &Pod, spec: &PodSpec, plan: &ApplicationPlan) -> Result<(), Refusal> {
     let by_selector = spec
         .node_selector
         .as_ref()
@@ -84,15 +93,20 @@ fn refuse_foreign_platforms(
             return Err(Refusal::Windows {
                 pod: display_name(pod),
                 field,
-                application: application(),
+                application: plan.application.name.clone(),
             });
         }
     }
     Ok(())
 }
 
-fn refuse_container_names(pod: &Pod, spec: &PodSpec, sidecar: &SidecarPlan) -> Result<(), Refusal> {
-    let injected = carried::carries(pod, sidecar.name());
+fn refuse_container_names(
+    pod: &Pod,
+    spec: &PodSpec,
+    resident: &Resident<'_>,
+    ours: &BTreeSet<String>,
+) -> Result<(), Refusal> {
+    let names = resident.container_names();
     let containers = spec
         .containers
         .iter()
@@ -103,15 +117,14 @@ fn refuse_container_names(pod: &Pod, spec: &PodSpec, sidecar: &SidecarPlan) -> R
         .flatten()
         .map(|container| (INIT_CONTAINERS, &container.name));
     for (field, name) in containers.chain(init) {
-        let clashes = Slot::BOTH
-            .into_iter()
-            .any(|slot| slot.container(sidecar.name()) == *name);
-        if clashes && !(injected && field == INIT_CONTAINERS) {
+        let is_ours = field == INIT_CONTAINERS && ours.contains(name);
+        if names.contains(name) && !is_ours {
             return Err(Refusal::ContainerName {
                 pod: display_name(pod),
                 field,
                 name: name.clone(),
-                sidecar: sidecar.name().to_owned(),
+                sidecar: resident.name().to_owned(),
+                containers: names.join(" and "),
             });
         }
     }
@@ -128,12 +141,13 @@ fn refuse_unknown_containers(
         .iter()
         .map(|container| container.name.as_str())
         .collect();
-    let mut chosen = sidecar.containers.iter().flatten();
-    match chosen.find(|name| !names.contains(&name.as_str())) {
+    let mut named = named_containers(sidecar);
+    match named.find(|(_, name)| !names.contains(&name.as_str())) {
         None => Ok(()),
-        Some(name) => Err(Refusal::NoSuchContainer {
+        Some((field, name)) => Err(Refusal::NoSuchContainer {
             application: plan.application.name.clone(),
             sidecar: sidecar.name().to_owned(),
+            field,
             name: name.clone(),
             allowed: names.join(", "),
         }),
@@ -150,29 +164,66 @@ fn refuse_ports(pod: &Pod, container: &Container, plan: &ApplicationPlan) -> Res
             continue;
         };
         for sidecar in &plan.sidecars {
-            let mut functions = sidecar.functions.iter();
-            if let Some(FunctionPlan { name, .. }) = functions.find(|found| found.port == port) {
-                return Err(Refusal::FunctionPort {
-                    pod: display_name(pod),
-                    container: container.name.clone(),
-                    port,
-                    function: name.clone(),
-                    sidecar: sidecar.name().to_owned(),
-                });
-            }
-            let mut slots = Slot::BOTH.into_iter();
-            if let Some(slot) = slots.find(|slot| *sidecar.admin.of(*slot) == port) {
-                let ports = plan.sidecars.iter().map(|sidecar| sidecar.admin.b);
-                return Err(Refusal::AdminPort {
-                    pod: display_name(pod),
-                    container: container.name.clone(),
-                    port,
-                    slot: slot.container(sidecar.name()),
-                    first: layout::FIRST_ADMIN_PORT,
-                    last: ports.max().unwrap_or(port),
-                });
-            }
+            refuse_function_port(pod, container, port, sidecar)?;
+            refuse_admin_port(pod, container, port, sidecar, plan)?;
         }
     }
     Ok(())
+}
+
+fn refuse_function_port(
+    pod: &Pod,
+    container: &Container,
+    port: u16,
+    sidecar: &SidecarPlan,
+) -> Result<(), Refusal> {
+    let (kind, field) = match sidecar.form {
+        Form::Slots(_) => ("function", "functions[].port"),
+        Form::Foreign(_) => ("port", "container.ports[].port"),
+        // It listens elsewhere.
+        Form::Shared { .. } => return Ok(()),
+    };
+    let mut functions = sidecar.functions.iter();
+    match functions.find(|function| function.port == port) {
+        None => Ok(()),
+        Some(function) => Err(Refusal::FunctionPort {
+            pod: display_name(pod),
+            container: container.name.clone(),
+            port,
+            user: format!("{kind} {}", function.name),
+            sidecar: sidecar.name().to_owned(),
+            field,
+        }),
+    }
+}
+
+fn refuse_admin_port(
+    pod: &Pod,
+    container: &Container,
+    port: u16,
+    sidecar: &SidecarPlan,
+    plan: &ApplicationPlan,
+) -> Result<(), Refusal> {
+    let Form::Slots(slots) = &sidecar.form else {
+        return Ok(());
+    };
+    let last = plan
+        .sidecars
+        .iter()
+        .filter_map(|sidecar| match &sidecar.form {
+            Form::Slots(slots) => Some(slots.admin.b),
+            Form::Shared { .. } | Form::Foreign(_) => None,
+        });
+    let mut both = Slot::BOTH.into_iter();
+    match both.find(|slot| *slots.admin.of(*slot) == port) {
+        None => Ok(()),
+        Some(slot) => Err(Refusal::AdminPort {
+            pod: display_name(pod),
+            container: container.name.clone(),
+            port,
+            slot: slot.container(sidecar.name()),
+            first: layout::FIRST_ADMIN_PORT,
+            last: last.max().unwrap_or(port),
+        }),
+    }
 }

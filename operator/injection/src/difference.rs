@@ -1,9 +1,9 @@
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use outrigger_control::layout;
 
-/// Names of the fields of a slot's container that are not as wanted.
+/// Names of the fields of a container of ours that are not as wanted.
 ///
-/// A slot may have more than was wanted, such as the variables and mounts of other webhooks, and
+/// It may have more than was wanted, such as the variables and mounts of other webhooks, and
 /// another image, pull policy or resources: policy engines and limit ranges change those.
 pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> {
     let mut fields = Vec::new();
@@ -18,17 +18,28 @@ pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> 
         "restartPolicy",
         found.restart_policy == wanted.restart_policy,
     );
-    let user = |container: &Container| {
+    let security = |container: &Container| {
         let context = container.security_context.as_ref();
-        context.map(|context| (context.run_as_user, context.run_as_group))
+        context.map(|context| {
+            let read_only = context.read_only_root_filesystem.unwrap_or(false);
+            (context.run_as_user, context.run_as_group, read_only)
+        })
     };
-    differs("securityContext", user(found) == user(wanted));
+    differs("securityContext", security(found) == security(wanted));
     for port in wanted.ports.iter().flatten() {
         let number = port.container_port;
         let same = found.ports.iter().flatten();
         differs(
             &format!("ports[{number}]"),
             same.into_iter().any(|other| other.container_port == number),
+        );
+    }
+    for port in found.ports.iter().flatten() {
+        let number = port.container_port;
+        let mut of_ours = wanted.ports.iter().flatten();
+        differs(
+            &format!("ports[{number}]"),
+            of_ours.any(|wanted| wanted.container_port == number),
         );
     }
     for variable in wanted.env.iter().flatten() {
@@ -38,11 +49,8 @@ pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> 
         );
     }
     for mount in wanted.volume_mounts.iter().flatten() {
-        let same = found.volume_mounts.iter().flatten().any(|other| {
-            other.mount_path == mount.mount_path
-                && other.name == mount.name
-                && other.read_only.unwrap_or(false) == mount.read_only.unwrap_or(false)
-        });
+        let mut mounts = found.volume_mounts.iter().flatten();
+        let same = mounts.any(|other| is_same_mount(other, mount));
         differs(&format!("volumeMounts[{}]", mount.mount_path), same);
     }
     for mount in found.volume_mounts.iter().flatten() {
@@ -54,4 +62,11 @@ pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> 
         );
     }
     fields
+}
+
+/// Whether two mounts put the same volume to the same place, with the same access.
+pub(crate) fn is_same_mount(one: &VolumeMount, other: &VolumeMount) -> bool {
+    one.mount_path == other.mount_path
+        && one.name == other.name
+        && one.read_only.unwrap_or(false) == other.read_only.unwrap_or(false)
 }

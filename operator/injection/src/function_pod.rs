@@ -3,25 +3,24 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection, DownwardAPIVolumeFile,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, Pod, PodSpec, Probe,
-    ProjectedVolumeSource, Service, ServicePort, ServiceSpec, TopologySpreadConstraint, Volume,
-    VolumeProjection,
+    Container, ContainerPort, HTTPGetAction, LocalObjectReference, Pod, PodSpec, Probe, Service,
+    ServicePort, ServiceSpec, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use outrigger_api::{Sharing, SlotResources};
-use outrigger_control::{Application, Document, Order, PerSlot, Phase, Slot, Tenants, layout};
-use outrigger_plan::{SharedPlan, SidecarPlan, revision_for_new_pod};
+use outrigger_control::{Tenants, layout};
+use outrigger_plan::{SharedPlan, revision_for_new_pod};
 
+use crate::annotations::annotations;
 use crate::patch::unwritable;
 use crate::preflight::pin;
-use crate::resources::{Basis, RESOURCES_ANNOTATION, slot_resources};
-use crate::slot::{restricted, variable};
-use crate::volumes::{READ_ONLY, no_token_volume, secret_volumes, shared_volume};
-use crate::{NamespaceRules, Refusal, SINCE_CREATION, Settings, slot_container};
+use crate::resident::Resident;
+use crate::resources::{Basis, slot_resources};
+use crate::slot::restricted;
+use crate::{NamespaceRules, Refusal, Settings};
 
 /// Name of the container that keeps a function pod running and answers its readiness probe.
 pub const HOLDER_CONTAINER: &str = "holder";
@@ -62,7 +61,7 @@ pub fn function_pod(
     settings: &Settings,
     namespace: &NamespaceRules,
 ) -> Result<Pod, Refusal> {
-    let sidecar = slots_plan(plan);
+    let resident = Resident::of_function_pods(plan);
     let (_, image) = revision_for_new_pod(&plan.sidecar);
     let resources = slot_resources(
         plan.name(),
@@ -70,26 +69,10 @@ pub fn function_pod(
         Basis::Other,
         namespace,
     )?;
-    let slots = Slot::BOTH.map(|slot| {
-        let mut container = slot_container(
-            &sidecar.document.application,
-            &sidecar,
-            slot,
-            &image,
-            resources.clone(),
-            settings,
-        );
-        let bind = variable(layout::ENV_BIND, "::");
-        container.env.get_or_insert_default().push(bind);
-        container
-    });
-    let mut volumes = vec![control_volume(plan), shared_volume(&sidecar)];
-    volumes.extend(secret_volumes(&sidecar));
-    volumes.push(no_token_volume());
     let mut spec = PodSpec {
-        init_containers: Some(slots.into()),
+        init_containers: Some(resident.containers(&image, resources.as_ref(), settings)),
         containers: vec![holder(plan, wanted.holder_image, settings, namespace)?],
-        volumes: Some(volumes),
+        volumes: Some(resident.volumes()),
         termination_grace_period_seconds: Some(TERMINATION_SECONDS),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -105,7 +88,7 @@ pub fn function_pod(
             name: Some(wanted.name.to_owned()),
             namespace: Some(plan.namespace.clone()),
             labels: Some(labels(plan)),
-            annotations: Some(annotations(plan, wanted.tenants)?),
+            annotations: Some(with_tenants(&resident, wanted.tenants)?),
             ..ObjectMeta::default()
         },
         spec: Some(spec),
@@ -141,29 +124,6 @@ pub fn shared_service(plan: &SharedPlan) -> Service {
             ..ServiceSpec::default()
         }),
         ..Service::default()
-    }
-}
-
-/// The shared sidecar as the slots of one pod have it: for no application in particular.
-fn slots_plan(plan: &SharedPlan) -> SidecarPlan {
-    let document = Document {
-        v: Document::VERSION,
-        application: Application {
-            namespace: plan.namespace.clone(),
-            name: String::new(),
-        },
-        sidecar: plan.name().to_owned(),
-        functions: Vec::new(),
-        postgresql: None,
-    };
-    SidecarPlan {
-        sidecar: plan.sidecar.clone(),
-        functions: plan.functions.clone(),
-        containers: None,
-        document,
-        document_hash: plan.document_hash.clone(),
-        secrets: plan.secrets.clone(),
-        admin: plan.admin.clone(),
     }
 }
 
@@ -229,74 +189,15 @@ fn labels(plan: &SharedPlan) -> BTreeMap<String, String> {
     BTreeMap::from([(layout::SHARED_LABEL.to_owned(), plan.name().to_owned())])
 }
 
-fn annotations(plan: &SharedPlan, tenants: &Tenants) -> Result<BTreeMap<String, String>, Refusal> {
-    let (revision, _) = revision_for_new_pod(&plan.sidecar);
-    let order = Order {
-        v: Order::VERSION,
-        term: 1,
-        active: Slot::A,
-        config: PerSlot::both(plan.document_hash.clone()),
-        revision: PerSlot::both(revision),
-        admin: plan.admin.clone(),
-        phase: Phase::Rest,
-        since: SINCE_CREATION.to_owned(),
-        single: false,
-        replaced: None,
-        notes: Default::default(),
-    };
-    let order_key = layout::order_annotation(plan.name());
-    let order = order
-        .to_json()
-        .map_err(|error| unwritable(&order_key, &error))?;
-    let tenants_key = layout::tenants_annotation(plan.name());
-    let tenants =
-        serde_json::to_string(tenants).map_err(|error| unwritable(&tenants_key, &error))?;
-    let mut annotations = BTreeMap::from([(order_key, order), (tenants_key, tenants)]);
-    if let Some(resources) = &plan.sidecar.spec.resources {
-        let text = serde_json::to_string(&BTreeMap::from([(plan.name(), resources)]))
-            .map_err(|error| unwritable(RESOURCES_ANNOTATION, &error))?;
-        annotations.insert(RESOURCES_ANNOTATION.to_owned(), text);
-    }
+fn with_tenants(
+    resident: &Resident<'_>,
+    tenants: &Tenants,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut annotations = annotations(std::slice::from_ref(resident))?;
+    let key = layout::tenants_annotation(resident.name());
+    let text = serde_json::to_string(tenants).map_err(|error| unwritable(&key, &error))?;
+    annotations.insert(key, text);
     Ok(annotations)
-}
-
-/// The documents, the order, and who calls from where.
-fn control_volume(plan: &SharedPlan) -> Volume {
-    let file = |path: &str, annotation: &str| DownwardAPIVolumeFile {
-        path: path.to_owned(),
-        field_ref: Some(ObjectFieldSelector {
-            api_version: Some("v1".into()),
-            field_path: format!("metadata.annotations['{annotation}']"),
-        }),
-        ..DownwardAPIVolumeFile::default()
-    };
-    let documents = VolumeProjection {
-        config_map: Some(ConfigMapProjection {
-            name: layout::shared_config_map_name(plan.name()),
-            ..ConfigMapProjection::default()
-        }),
-        ..VolumeProjection::default()
-    };
-    let annotations = VolumeProjection {
-        downward_api: Some(DownwardAPIProjection {
-            items: Some(vec![
-                file(layout::ORDER_FILE, &layout::order_annotation(plan.name())),
-                file(
-                    layout::TENANTS_FILE,
-                    &layout::tenants_annotation(plan.name()),
-                ),
-            ]),
-        }),
-        ..VolumeProjection::default()
-    };
-    Volume {
-        name: layout::control_volume(plan.name()),
-        projected: Some(ProjectedVolumeSource {
-            default_mode: Some(READ_ONLY),
-            sources: Some(vec![documents, annotations]),
-        }),
-        ..Volume::default()
-    }
 }
 
 /// Prefers nodes that have no function pod of the sidecar.

@@ -1,24 +1,21 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use json_patch::Patch;
-use k8s_openapi::api::core::v1::{Pod, PodSchedulingGate, PodSpec, Volume};
-use kube::ResourceExt;
-use outrigger_api::SlotResources;
-use outrigger_control::{Order, PerSlot, Phase, Slot, layout};
-use outrigger_plan::{ApplicationPlan, SidecarPlan, revision_for_new_pod};
+use k8s_openapi::api::core::v1::{Pod, PodSchedulingGate, PodSpec, Volume, VolumeMount};
+use outrigger_control::layout;
+use outrigger_plan::{ApplicationPlan, revision_for_new_pod};
 use serde_json::{Value, json};
 
-use crate::conflicts::{display_name, is_slot, primaries, refuse_conflicts};
-use crate::difference::differences;
-use crate::patch::{Changes, json, unwritable};
-use crate::resources::{Basis, RESOURCES_ANNOTATION, slot_resources};
+use crate::annotations::annotations;
+use crate::conflicts::{display_name, our_containers, refuse_conflicts};
+use crate::difference::{differences, is_same_mount};
+use crate::given::{mounts, variables};
+use crate::patch::{Changes, json};
+use crate::resident::Resident;
+use crate::resources::{Basis, slot_resources};
 use crate::slot::variable;
-use crate::volumes::volumes;
-use crate::{NamespaceRules, Refusal, Settings, carried, slot_container};
-
-/// `since` of a new pod's orders: at rest since its creation, whose time an injector that always
-/// gives the same answer cannot tell.
-pub const SINCE_CREATION: &str = "1970-01-01T00:00:00Z";
+use crate::volumes::{NO_TOKEN_VOLUME, is_secret_volume};
+use crate::{NamespaceRules, Refusal, Settings, carried};
 
 /// The patch that gives a new pod the sidecars of its application, and the scheduling gate
 /// [`layout::PLACEMENT_GATE`] if it is `gated`: to wait for a node near its data.
@@ -36,14 +33,16 @@ pub fn inject(
         pod: display_name(pod),
     })?;
     refuse_conflicts(pod, spec, plan)?;
+    let residents = Resident::all(plan);
     let mut changes = Changes::default();
-    let annotations = annotations(plan)?;
+    let annotations = annotations(&residents)?;
     let label = (layout::APPLICATION_LABEL, plan.application.name.as_str());
     patch_metadata(&mut changes, pod, &annotations, Some(label));
-    patch_volumes(&mut changes, pod, spec, plan)?;
-    patch_slots(&mut changes, pod, spec, plan, settings, namespace)?;
-    patch_pull_secrets(&mut changes, spec, plan);
+    patch_volumes(&mut changes, pod, spec, plan, &residents)?;
+    patch_residents(&mut changes, pod, spec, &residents, settings, namespace)?;
+    patch_pull_secrets(&mut changes, spec, &residents);
     patch_environment(&mut changes, pod, spec, plan)?;
+    patch_mounts(&mut changes, pod, spec, plan)?;
     patch_gate(&mut changes, spec, gated);
     Ok(changes.into_patch())
 }
@@ -72,45 +71,6 @@ fn patch_gate(changes: &mut Changes, spec: &PodSpec, gated: bool) {
         }
         (false, Some(index)) => changes.remove(["spec", "schedulingGates", &index.to_string()]),
         (true, Some(_)) | (false, None) => {}
-    }
-}
-
-/// What the operator's annotations of a new pod are to be.
-fn annotations(plan: &ApplicationPlan) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut annotations = BTreeMap::new();
-    let mut resources: BTreeMap<&str, &SlotResources> = BTreeMap::new();
-    for sidecar in &plan.sidecars {
-        let key = layout::order_annotation(sidecar.name());
-        let order = first_order(sidecar)
-            .to_json()
-            .map_err(|error| unwritable(&key, &error))?;
-        annotations.insert(key, order);
-        if let Some(wanted) = &sidecar.sidecar.spec.resources {
-            resources.insert(sidecar.name(), wanted);
-        }
-    }
-    if !resources.is_empty() {
-        let text = serde_json::to_string(&resources)
-            .map_err(|error| unwritable(RESOURCES_ANNOTATION, &error))?;
-        annotations.insert(RESOURCES_ANNOTATION.to_owned(), text);
-    }
-    Ok(annotations)
-}
-
-fn first_order(sidecar: &SidecarPlan) -> Order {
-    let (revision, _) = revision_for_new_pod(&sidecar.sidecar);
-    Order {
-        v: Order::VERSION,
-        term: 1,
-        active: Slot::A,
-        config: PerSlot::both(sidecar.document_hash.clone()),
-        revision: PerSlot::both(revision),
-        admin: sidecar.admin.clone(),
-        phase: Phase::Rest,
-        since: SINCE_CREATION.to_owned(),
-        single: false,
-        replaced: None,
-        notes: Default::default(),
     }
 }
 
@@ -162,27 +122,26 @@ fn patch_map(
     }
 }
 
+/// Adds the volumes of the residents, and takes away those of sidecars that an earlier injection
+/// gave to the pod and that are no longer in it: a volume of theirs that cannot be mounted would
+/// keep the pod from starting.
 fn patch_volumes(
     changes: &mut Changes,
     pod: &Pod,
     spec: &PodSpec,
     plan: &ApplicationPlan,
+    residents: &[Resident<'_>],
 ) -> Result<(), Refusal> {
-    let wanted = volumes(plan);
-    let injected = plan
-        .sidecars
-        .iter()
-        .any(|sidecar| carried::carries(pod, sidecar.name()));
+    let wanted = volumes(residents);
+    let was_injected = !carried::residents(pod).is_empty();
     let found = spec.volumes.as_deref().unwrap_or_default();
-    if !wanted.is_empty() {
-        changes.ensure(spec.volumes.is_some(), ["spec", "volumes"], json!([]));
-    }
+    let mut added = Vec::new();
     for volume in &wanted {
         let same_name = |other: &Volume| other.name == volume.name;
         match found.iter().position(same_name) {
-            None => changes.add(["spec", "volumes", "-"], json(&volume.name, volume)?),
+            None => added.push(json(&volume.name, volume)?),
             Some(index) if found[index] == *volume => {}
-            Some(index) if injected => changes.replace(
+            Some(index) if was_injected => changes.replace(
                 ["spec", "volumes", &index.to_string()],
                 json(&volume.name, volume)?,
             ),
@@ -195,50 +154,99 @@ fn patch_volumes(
             }
         }
     }
+    let former = match was_injected {
+        true => former_volumes(pod),
+        false => BTreeSet::new(),
+    };
+    for (index, volume) in found.iter().enumerate().rev() {
+        let is_wanted = wanted.iter().any(|wanted| wanted.name == volume.name);
+        if former.contains(&volume.name) && !is_wanted {
+            changes.remove(["spec", "volumes", &index.to_string()]);
+        }
+    }
+    if !added.is_empty() {
+        changes.ensure(spec.volumes.is_some(), ["spec", "volumes"], json!([]));
+    }
+    for volume in added {
+        changes.add(["spec", "volumes", "-"], volume);
+    }
     Ok(())
 }
 
-/// Puts slots before all init containers, in the order of the plan.
-fn patch_slots(
+/// The volumes of all residents, each once.
+fn volumes(residents: &[Resident<'_>]) -> Vec<Volume> {
+    let mut volumes: Vec<_> = residents.iter().flat_map(Resident::volumes).collect();
+    // What is common comes last.
+    volumes.sort_by_key(|volume| volume.name == NO_TOKEN_VOLUME);
+    let mut seen = BTreeSet::new();
+    volumes.retain(|volume| seen.insert(volume.name.clone()));
+    volumes
+}
+
+/// Names of the volumes of an earlier injection that no other container mounts.
+fn former_volumes(pod: &Pod) -> BTreeSet<String> {
+    let spec = pod.spec.iter();
+    let mut names: BTreeSet<_> = spec
+        .clone()
+        .flat_map(|spec| spec.volumes.iter().flatten())
+        .map(|volume| volume.name.clone())
+        .filter(|name| is_secret_volume(name))
+        .collect();
+    for sidecar in carried::residents(pod).keys() {
+        names.extend([
+            layout::control_volume(sidecar),
+            layout::shared_volume(sidecar),
+        ]);
+    }
+    let ours = our_containers(pod);
+    let containers = spec.flat_map(|spec| {
+        spec.init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+    });
+    for container in containers.filter(|container| !ours.contains(&container.name)) {
+        for mount in container.volume_mounts.iter().flatten() {
+            names.remove(&mount.name);
+        }
+    }
+    names
+}
+
+/// Puts the containers of residents before all init containers, in the order of the plan. Those of
+/// an earlier injection stay if they are as wanted, and go otherwise.
+fn patch_residents(
     changes: &mut Changes,
     pod: &Pod,
     spec: &PodSpec,
-    plan: &ApplicationPlan,
+    residents: &[Resident<'_>],
     settings: &Settings,
     namespace: &NamespaceRules,
 ) -> Result<(), Refusal> {
-    let basis = Basis::of(spec, |container| is_slot(pod, plan, container));
-    let mut outdated = Vec::new();
+    let mut outdated = our_containers(pod);
+    let basis = Basis::of(spec, |container| outdated.contains(&container.name));
+    let carried = carried::residents(pod);
     let mut fresh = Vec::new();
-    for sidecar in &plan.sidecars {
-        let (_, image) = revision_for_new_pod(&sidecar.sidecar);
-        let wanted = sidecar.sidecar.spec.resources.as_ref();
-        let resources = slot_resources(sidecar.name(), wanted, basis, namespace)?;
-        let slots = Slot::BOTH.map(|slot| {
-            let resources = resources.clone();
-            slot_container(
-                &plan.application,
-                sidecar,
-                slot,
-                &image,
-                resources,
-                settings,
-            )
-        });
-        let current = Slot::BOTH.into_iter().zip(&slots).all(|(slot, wanted)| {
-            carried::slot_spec(pod, sidecar.name(), slot)
-                .is_some_and(|found| differences(found, wanted).is_empty())
-        });
-        if current && carries_order(pod, sidecar) {
-            continue;
+    for resident in residents {
+        let (_, image) = revision_for_new_pod(resident.sidecar);
+        let wanted = resident.sidecar.spec.resources.as_ref();
+        let resources = slot_resources(resident.name(), wanted, basis, namespace)?;
+        let containers = resident.containers(&image, resources.as_ref(), settings);
+        let is_current = carried.get(resident.name()) == Some(&resident.first_order())
+            && containers.iter().all(|wanted| {
+                carried::container(pod, &wanted.name)
+                    .is_some_and(|found| differences(found, wanted).is_empty())
+            });
+        match is_current {
+            true => outdated.retain(|name| containers.iter().all(|found| found.name != *name)),
+            false => fresh.extend(containers),
         }
-        let indices = Slot::BOTH
-            .into_iter()
-            .filter_map(|slot| carried::slot_index(pod, sidecar.name(), slot));
-        outdated.extend(indices);
-        fresh.extend(slots);
     }
-    outdated.sort_unstable();
+    let init = spec.init_containers.iter().flatten().enumerate();
+    let outdated: Vec<_> = init
+        .filter(|(_, container)| outdated.contains(&container.name))
+        .map(|(index, _)| index)
+        .collect();
     for index in outdated.into_iter().rev() {
         changes.remove(["spec", "initContainers", &index.to_string()]);
     }
@@ -253,15 +261,8 @@ fn patch_slots(
     Ok(())
 }
 
-fn carries_order(pod: &Pod, sidecar: &SidecarPlan) -> bool {
-    pod.annotations()
-        .get(&layout::order_annotation(sidecar.name()))
-        .and_then(|text| Order::parse(text).ok())
-        .is_some_and(|found| found == first_order(sidecar))
-}
-
-fn patch_pull_secrets(changes: &mut Changes, spec: &PodSpec, plan: &ApplicationPlan) {
-    let mut missing = pull_secrets(plan);
+fn patch_pull_secrets(changes: &mut Changes, spec: &PodSpec, residents: &[Resident<'_>]) {
+    let mut missing = pull_secrets(residents);
     missing.retain(|name| {
         let mut found = spec.image_pull_secrets.iter().flatten();
         !found.any(|secret| secret.name == *name)
@@ -276,17 +277,22 @@ fn patch_pull_secrets(changes: &mut Changes, spec: &PodSpec, plan: &ApplicationP
     }
 }
 
-/// Names of the pull secrets of all sidecars, each once.
-pub(crate) fn pull_secrets(plan: &ApplicationPlan) -> Vec<&str> {
+/// Names of the pull secrets of all residents, each once.
+pub(crate) fn pull_secrets<'a>(residents: &[Resident<'a>]) -> Vec<&'a str> {
     let mut names = Vec::new();
-    for sidecar in &plan.sidecars {
-        for secret in sidecar.sidecar.spec.image_pull_secrets.iter().flatten() {
+    for resident in residents {
+        for secret in resident.sidecar.spec.image_pull_secrets.iter().flatten() {
             if !names.contains(&secret.name.as_str()) {
                 names.push(secret.name.as_str());
             }
         }
     }
     names
+}
+
+/// Whether the pod is a copy of one that the application had.
+fn is_copy(pod: &Pod, plan: &ApplicationPlan) -> bool {
+    carried::application(pod) == Some(plan.application.name.as_str())
 }
 
 /// Puts the functions' addresses before the containers' own variables, which may refer to them.
@@ -298,31 +304,27 @@ fn patch_environment(
 ) -> Result<(), Refusal> {
     let mut missing: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
     let mut replaced = Vec::new();
-    for sidecar in &plan.sidecars {
-        for function in &sidecar.functions {
-            let name = layout::function_url_variable(&function.name);
-            let wanted = variable(&name, &layout::function_url(function.port));
-            for (index, container) in primaries(spec, sidecar) {
-                let own = container.env.as_deref().unwrap_or_default();
-                let Some(at) = own.iter().position(|found| found.name == name) else {
-                    let value = json(&name, &wanted)?;
-                    missing.entry(index).or_default().push(value);
-                    continue;
-                };
-                if own[at] == wanted {
-                    continue;
-                }
-                if !carried::carries(pod, sidecar.name()) {
-                    return Err(Refusal::Variable {
-                        pod: display_name(pod),
-                        container: container.name.clone(),
-                        name,
-                        function: function.name.clone(),
-                    });
-                }
-                replaced.push((index, at, json(&name, &wanted)?));
-            }
+    for given in variables(spec, plan) {
+        let container = &spec.containers[given.container];
+        let wanted = variable(&given.name, &given.value);
+        let own = container.env.as_deref().unwrap_or_default();
+        let Some(at) = own.iter().position(|found| found.name == given.name) else {
+            let value = json(&given.name, &wanted)?;
+            missing.entry(given.container).or_default().push(value);
+            continue;
+        };
+        if own[at] == wanted {
+            continue;
         }
+        if !is_copy(pod, plan) {
+            return Err(Refusal::Variable {
+                pod: display_name(pod),
+                container: container.name.clone(),
+                name: given.name,
+                function: given.function,
+            });
+        }
+        replaced.push((given.container, at, json(&given.name, &wanted)?));
     }
     // Positions of replaced variables hold until others are put before them.
     for (index, at, value) in replaced {
@@ -336,6 +338,46 @@ fn patch_environment(
         for (at, value) in values.into_iter().enumerate() {
             let at = at.to_string();
             changes.add(["spec", "containers", &index, "env", &at], value);
+        }
+    }
+    Ok(())
+}
+
+/// Mounts the directories with sockets.
+fn patch_mounts(
+    changes: &mut Changes,
+    pod: &Pod,
+    spec: &PodSpec,
+    plan: &ApplicationPlan,
+) -> Result<(), Refusal> {
+    let mut begun = BTreeSet::new();
+    for given in mounts(spec, plan) {
+        let container = &spec.containers[given.container];
+        let index = given.container.to_string();
+        let value = json(&given.mount.name, &given.mount)?;
+        let own = container.volume_mounts.as_deref().unwrap_or_default();
+        let same_path = |found: &VolumeMount| found.mount_path == given.mount.mount_path;
+        match own.iter().position(same_path) {
+            None => {
+                let present = container.volume_mounts.is_some() || !begun.insert(given.container);
+                let path = ["spec", "containers", &index, "volumeMounts"];
+                changes.ensure(present, path, json!([]));
+                let end = ["spec", "containers", &index, "volumeMounts", "-"];
+                changes.add(end, value);
+            }
+            Some(at) if is_same_mount(&own[at], &given.mount) => {}
+            Some(at) if is_copy(pod, plan) => {
+                let at = at.to_string();
+                changes.replace(["spec", "containers", &index, "volumeMounts", &at], value);
+            }
+            Some(_) => {
+                return Err(Refusal::MountPath {
+                    pod: display_name(pod),
+                    container: container.name.clone(),
+                    path: given.mount.mount_path,
+                    sidecar: given.sidecar,
+                });
+            }
         }
     }
     Ok(())

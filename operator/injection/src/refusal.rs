@@ -12,6 +12,16 @@ pub enum Refusal {
         /// Name of the application.
         application: String,
     },
+    /// The pod uses its node's network, and so has no address of its own.
+    #[error(
+        "pod {pod} spec.hostNetwork is true; IntegrationSidecar {sidecar} is shared and tells applications apart by the addresses of their pods, so it must be false or absent"
+    )]
+    NodeAddress {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
     /// The pod runs on Windows.
     #[error(
         "pod {pod} {field} is \"windows\"; sidecars of IntegratedApp {application} run on Linux only"
@@ -24,9 +34,9 @@ pub enum Refusal {
         /// Name of the application.
         application: String,
     },
-    /// The name of a slot is the name of a container of the application.
+    /// The name of a sidecar's container is the name of a container of the application.
     #[error(
-        "pod {pod} {field} has a container {name:?}; IntegrationSidecar {sidecar} names its slots {sidecar}-a and {sidecar}-b, so rename the container or the IntegrationSidecar"
+        "pod {pod} {field} has a container {name:?}; IntegrationSidecar {sidecar} has {containers} in each pod, so rename the container or the IntegrationSidecar"
     )]
     ContainerName {
         /// Name of the pod.
@@ -37,6 +47,8 @@ pub enum Refusal {
         name: String,
         /// Name of the sidecar.
         sidecar: String,
+        /// The names of the sidecar's containers.
+        containers: String,
     },
     /// The name of a volume of the slots is the name of a volume of the application.
     #[error(
@@ -52,7 +64,7 @@ pub enum Refusal {
     },
     /// A container of the application uses a function's port.
     #[error(
-        "pod {pod} container {container} has port {port} in its ports; function {function} of IntegrationSidecar {sidecar} listens there, so set functions[].port of the sidecar, or the container's port, to a free one"
+        "pod {pod} container {container} has port {port} in its ports; {user} of IntegrationSidecar {sidecar} listens there, so set {field} of the sidecar, or the container's port, to a free one"
     )]
     FunctionPort {
         /// Name of the pod.
@@ -61,10 +73,12 @@ pub enum Refusal {
         container: String,
         /// The port of both.
         port: u16,
-        /// Name of the function.
-        function: String,
+        /// What listens there.
+        user: String,
         /// Name of the sidecar.
         sidecar: String,
+        /// The field of the sidecar that says so.
+        field: &'static str,
     },
     /// A container of the application uses the admin port of a slot.
     #[error(
@@ -86,7 +100,7 @@ pub enum Refusal {
     },
     /// A container of the application has a variable of a function's address.
     #[error(
-        "pod {pod} container {container} has the environment variable {name} in its env; it is to hold the address of function {function} of the application's sidecars, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
+        "pod {pod} container {container} has the environment variable {name} in its env; it is to hold the address of function {function} of the application's sidecars, so rename the variable, or leave the container out of sidecars[].containers and sidecars[].unixSocket.mountInto of the IntegratedApp"
     )]
     Variable {
         /// Name of the pod.
@@ -98,15 +112,31 @@ pub enum Refusal {
         /// Name of the function.
         function: String,
     },
+    /// A container of the application mounts something where a sidecar's sockets are to be.
+    #[error(
+        "pod {pod} container {container} has the mount path {path} in its volumeMounts; the Unix sockets of IntegrationSidecar {sidecar} are to be there, so mount the volume elsewhere, or leave the container out of sidecars[].unixSocket.mountInto of the IntegratedApp"
+    )]
+    MountPath {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// The path of both.
+        path: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
     /// The application names a container that the pod does not have.
     #[error(
-        "IntegratedApp {application} sidecars[{sidecar}].containers names container {name:?}; the pod has {allowed}"
+        "IntegratedApp {application} sidecars[{sidecar}].{field} names container {name:?}; the pod has {allowed}"
     )]
     NoSuchContainer {
         /// Name of the application.
         application: String,
         /// Name of the sidecar.
         sidecar: String,
+        /// The field found.
+        field: &'static str,
         /// The name found.
         name: String,
         /// The containers that exist.

@@ -20,10 +20,6 @@ use crate::qos::{class_of, is_set};
 use crate::{NamespaceRules, QosClass, Refusal};
 use outrigger_resources::quantity::{greater, least_request, lesser, nanos};
 
-/// Annotation with the `spec.resources` that a pod's slots were made from: JSON by sidecar. Slots
-/// may have other values, which their namespace or another webhook asked for.
-pub const RESOURCES_ANNOTATION: &str = "outrigger.dev/resources";
-
 /// The defaults of one resource.
 struct Defaults {
     name: &'static str,

@@ -1,43 +1,50 @@
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector,
-    ResourceRequirements, SeccompProfile, SecurityContext, VolumeMount,
+    SeccompProfile, SecurityContext, VolumeMount,
 };
-use outrigger_control::{Application, Slot, layout};
-use outrigger_plan::SidecarPlan;
+use outrigger_control::{Slot, layout};
 
 use crate::Settings;
+use crate::resident::{Host, Resident, Slots};
 use crate::volumes::{NO_TOKEN_VOLUME, secret_volume};
 
 /// Environment: name of the pod, from which [`layout::ENV_POD`] is made.
 const ENV_POD_NAME: &str = "OUTRIGGER_POD_NAME";
+/// Every address of a function pod, IPv4 and IPv6.
+const ANY_ADDRESS: &str = "::";
 
-/// The container of a slot: a native sidecar without probes, since a probe of a slot that is being
-/// replaced would take the whole pod out of its Services.
-pub fn slot_container(
-    application: &Application,
-    sidecar: &SidecarPlan,
+/// What is said of the container of a slot.
+pub(crate) fn slot_container(
+    resident: &Resident<'_>,
+    slots: &Slots<'_>,
     slot: Slot,
-    image: &str,
-    resources: Option<ResourceRequirements>,
     settings: &Settings,
 ) -> Container {
-    let admin = *sidecar.admin.of(slot);
-    let mut mounts = document_mounts(sidecar);
+    let name = resident.name();
+    let admin = *slots.admin.of(slot);
+    let mut mounts = document_mounts(name, slots);
     mounts.push(mount(
-        &layout::shared_volume(sidecar.name()),
+        &layout::shared_volume(name),
         layout::SHARED_DIR,
         false,
     ));
     mounts.push(mount(NO_TOKEN_VOLUME, layout::SERVICE_ACCOUNT_DIR, true));
-    let mut env = common_env(application, sidecar);
+    let mut env = common_env(resident, slots);
     env.extend([
         variable(layout::ENV_SLOT, slot.as_str()),
         variable(layout::ENV_ADMIN_PORT, &admin.to_string()),
     ]);
+    match slots.host {
+        Host::FunctionPod => env.push(variable(layout::ENV_BIND, ANY_ADDRESS)),
+        Host::Application { has_sockets, .. } if has_sockets => {
+            let volume = layout::sockets_volume(name);
+            mounts.push(mount(&volume, layout::SOCKETS_DIR, false));
+            env.push(variable(layout::ENV_SOCKETS, layout::SOCKETS_DIR));
+        }
+        Host::Application { .. } => {}
+    }
     Container {
-        name: slot.container(sidecar.name()),
-        image: Some(image.to_owned()),
-        image_pull_policy: Some("IfNotPresent".into()),
+        name: slot.container(name),
         args: Some(vec![layout::SLOT_COMMAND.into()]),
         env: Some(env),
         ports: Some(vec![ContainerPort {
@@ -45,20 +52,16 @@ pub fn slot_container(
             protocol: Some("TCP".into()),
             ..ContainerPort::default()
         }]),
-        resources,
-        restart_policy: Some("Always".into()),
         security_context: Some(restricted(settings)),
-        termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(mounts),
         ..Container::default()
     }
 }
 
 /// The environment that slots and preflights share.
-pub(crate) fn common_env(application: &Application, sidecar: &SidecarPlan) -> Vec<EnvVar> {
-    let listen: Vec<_> = sidecar
-        .functions
-        .iter()
+pub(crate) fn common_env(resident: &Resident<'_>, slots: &Slots<'_>) -> Vec<EnvVar> {
+    let functions = slots.functions.iter();
+    let listen: Vec<_> = functions
         .map(|function| format!("{}={}", function.name, function.port))
         .collect();
     vec![
@@ -75,17 +78,17 @@ pub(crate) fn common_env(application: &Application, sidecar: &SidecarPlan) -> Ve
         },
         variable(
             layout::ENV_POD,
-            &format!("{}/$({ENV_POD_NAME})", application.namespace),
+            &format!("{}/$({ENV_POD_NAME})", resident.namespace),
         ),
-        variable(layout::ENV_SIDECAR, sidecar.name()),
+        variable(layout::ENV_SIDECAR, resident.name()),
         variable(layout::ENV_LISTEN, &listen.join(",")),
     ]
 }
 
 /// The mounts that slots and preflights share.
-pub(crate) fn document_mounts(sidecar: &SidecarPlan) -> Vec<VolumeMount> {
-    let control = layout::control_volume(sidecar.name());
-    let secrets = sidecar.secrets.iter().map(|secret| {
+pub(crate) fn document_mounts(sidecar: &str, slots: &Slots<'_>) -> Vec<VolumeMount> {
+    let control = layout::control_volume(sidecar);
+    let secrets = slots.secrets.iter().map(|secret| {
         let path = format!("{}/{secret}", layout::SECRETS_DIR);
         mount(&secret_volume(secret), &path, true)
     });
@@ -122,7 +125,7 @@ pub(crate) fn variable(name: &str, value: &str) -> EnvVar {
     }
 }
 
-fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(crate) fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: volume.to_owned(),
         mount_path: path.to_owned(),

@@ -3,31 +3,33 @@ use k8s_openapi::api::core::v1::{
     ObjectFieldSelector, ProjectedVolumeSource, SecretVolumeSource, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use outrigger_control::{Application, content_hash, layout};
-use outrigger_plan::{ApplicationPlan, SidecarPlan};
+use outrigger_control::{content_hash, layout};
+
+use crate::resident::{Host, Slots};
 
 /// Name of the empty volume that covers the service-account path, so that the admission plugin does
-/// not mount the application's token into slots.
+/// not mount the application's token into our containers.
 pub(crate) const NO_TOKEN_VOLUME: &str = "outrigger-no-token";
 /// Room for sockets, locks and the recorded state. A pod that exceeds it is evicted, so it is far
 /// more than is ever used.
 const SHARED_SIZE: &str = "64Mi";
+/// Room for Unix sockets, which take none.
+const SOCKETS_SIZE: &str = "1Mi";
 /// Readable for the slots' user, whoever owns the file.
-pub(crate) const READ_ONLY: i32 = 0o444;
+const READ_ONLY: i32 = 0o444;
+const SECRET_PREFIX: &str = "outrigger-secret-";
 
-/// The volumes of all slots of a pod, each once.
-pub(crate) fn volumes(plan: &ApplicationPlan) -> Vec<Volume> {
-    let mut volumes = Vec::new();
-    for sidecar in &plan.sidecars {
-        volumes.push(control_volume(&plan.application, sidecar, true));
-        volumes.push(shared_volume(sidecar));
-        volumes.extend(secret_volumes(sidecar));
+/// The volumes of a sidecar's slots, but for [`no_token_volume`].
+pub(crate) fn slot_volumes(sidecar: &str, slots: &Slots<'_>) -> Vec<Volume> {
+    let mut volumes = vec![
+        control_volume(sidecar, slots, &files(sidecar, slots)),
+        empty_volume(layout::shared_volume(sidecar), SHARED_SIZE),
+    ];
+    if matches!(slots.host, Host::Application { has_sockets, .. } if has_sockets) {
+        let name = layout::sockets_volume(sidecar);
+        volumes.push(empty_volume(name, SOCKETS_SIZE));
     }
-    if !volumes.is_empty() {
-        volumes.push(no_token_volume());
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    volumes.retain(|volume| seen.insert(volume.name.clone()));
+    volumes.extend(secret_volumes(slots));
     volumes
 }
 
@@ -40,39 +42,50 @@ pub(crate) fn no_token_volume() -> Volume {
     }
 }
 
-/// The documents and, for slots, the order.
-pub(crate) fn control_volume(
-    application: &Application,
-    sidecar: &SidecarPlan,
-    with_order: bool,
-) -> Volume {
+/// The files that are annotations of the pod, with the annotation of each.
+fn files(sidecar: &str, slots: &Slots<'_>) -> Vec<(&'static str, String)> {
+    let order = (layout::ORDER_FILE, layout::order_annotation(sidecar));
+    match slots.host {
+        Host::Application { .. } => vec![order],
+        Host::FunctionPod => {
+            let tenants = (layout::TENANTS_FILE, layout::tenants_annotation(sidecar));
+            vec![order, tenants]
+        }
+    }
+}
+
+/// The documents and, in slots, the files that are annotations of the pod.
+pub(crate) fn control_volume(sidecar: &str, slots: &Slots<'_>, files: &[(&str, String)]) -> Volume {
     let documents = VolumeProjection {
         config_map: Some(ConfigMapProjection {
-            name: layout::config_map_name(&application.name, sidecar.name()),
+            name: match slots.host {
+                Host::Application { name, .. } => layout::config_map_name(name, sidecar),
+                Host::FunctionPod => layout::shared_config_map_name(sidecar),
+            },
             ..ConfigMapProjection::default()
         }),
         ..VolumeProjection::default()
     };
-    let order = VolumeProjection {
-        downward_api: Some(DownwardAPIProjection {
-            items: Some(vec![DownwardAPIVolumeFile {
-                path: layout::ORDER_FILE.into(),
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".into()),
-                    field_path: format!(
-                        "metadata.annotations['{}']",
-                        layout::order_annotation(sidecar.name())
-                    ),
-                }),
-                ..DownwardAPIVolumeFile::default()
-            }]),
-        }),
-        ..VolumeProjection::default()
-    };
+    let items: Vec<_> = files
+        .iter()
+        .map(|(path, annotation)| DownwardAPIVolumeFile {
+            path: (*path).to_owned(),
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".into()),
+                field_path: format!("metadata.annotations['{annotation}']"),
+            }),
+            ..DownwardAPIVolumeFile::default()
+        })
+        .collect();
     let mut sources = vec![documents];
-    sources.extend(with_order.then_some(order));
+    if !items.is_empty() {
+        sources.push(VolumeProjection {
+            downward_api: Some(DownwardAPIProjection { items: Some(items) }),
+            ..VolumeProjection::default()
+        });
+    }
     Volume {
-        name: layout::control_volume(sidecar.name()),
+        name: layout::control_volume(sidecar),
         projected: Some(ProjectedVolumeSource {
             default_mode: Some(READ_ONLY),
             sources: Some(sources),
@@ -81,12 +94,11 @@ pub(crate) fn control_volume(
     }
 }
 
-/// The directory that both slots of a sidecar share.
-pub(crate) fn shared_volume(sidecar: &SidecarPlan) -> Volume {
+pub(crate) fn empty_volume(name: String, size: &str) -> Volume {
     Volume {
-        name: layout::shared_volume(sidecar.name()),
+        name,
         empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity(SHARED_SIZE.into())),
+            size_limit: Some(Quantity(size.into())),
             ..EmptyDirVolumeSource::default()
         }),
         ..Volume::default()
@@ -94,8 +106,8 @@ pub(crate) fn shared_volume(sidecar: &SidecarPlan) -> Volume {
 }
 
 /// The Secrets of a sidecar.
-pub(crate) fn secret_volumes(sidecar: &SidecarPlan) -> impl Iterator<Item = Volume> {
-    sidecar.secrets.iter().map(|secret| Volume {
+pub(crate) fn secret_volumes(slots: &Slots<'_>) -> impl Iterator<Item = Volume> {
+    slots.secrets.iter().map(|secret| Volume {
         name: secret_volume(secret),
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.clone()),
@@ -110,5 +122,10 @@ pub(crate) fn secret_volumes(sidecar: &SidecarPlan) -> impl Iterator<Item = Volu
 pub(crate) fn secret_volume(secret: &str) -> String {
     // A string always has a JSON form.
     let hash = content_hash(&secret).unwrap_or_default();
-    format!("outrigger-secret-{hash}")
+    format!("{SECRET_PREFIX}{hash}")
+}
+
+/// Whether a volume has a name that [`secret_volume`] gives.
+pub(crate) fn is_secret_volume(name: &str) -> bool {
+    name.starts_with(SECRET_PREFIX)
 }

@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use outrigger_api::{IntegratedApp, WorkloadReference};
-use outrigger_control::layout::PREFLIGHT_LABEL;
+use outrigger_control::layout::{PREFLIGHT_LABEL, SHARED_LABEL};
 
 use crate::selector;
 
@@ -53,13 +53,18 @@ pub struct Adoption<'a> {
     pub refused: Vec<&'a IntegratedApp>,
 }
 
-/// The applications of the pod's namespace that match it; `None` when there is none.
+/// The applications of the pod's namespace that match it; `None` when there is none, and for the
+/// operator's own pods: preflights, and function pods of shared sidecars.
 pub fn adopting<'a>(
     pod: &Pod,
     owners: &Owners,
     applications: impl IntoIterator<Item = &'a IntegratedApp>,
 ) -> Option<Adoption<'a>> {
-    if pod.labels().contains_key(PREFLIGHT_LABEL) {
+    let of_ours = [PREFLIGHT_LABEL, SHARED_LABEL];
+    if of_ours
+        .iter()
+        .any(|label| pod.labels().contains_key(*label))
+    {
         return None;
     }
     let mut matching: Vec<_> = applications
@@ -164,9 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_pod_belongs_to_nobody() {
+    fn preflight_and_function_pods_belong_to_nobody() {
         let applications = [by_label("shop", "2026-01-01T00:00:00Z")];
-        let pod = pod(json!({"app": "shop", PREFLIGHT_LABEL: "orders-1"}));
-        assert!(adopting(&pod, &Owners::default(), &applications).is_none());
+        for label in [PREFLIGHT_LABEL, SHARED_LABEL] {
+            let pod = pod(json!({"app": "shop", label: "orders"}));
+            assert!(adopting(&pod, &Owners::default(), &applications).is_none());
+        }
     }
 }

@@ -1,3 +1,4 @@
+use outrigger_api::Sharing;
 use outrigger_api::conditions::reason;
 use outrigger_control::parameters::InvalidParameters;
 
@@ -35,9 +36,51 @@ pub enum InvalidApplication {
         /// The functions that exist.
         allowed: String,
     },
+    /// Something that only functions have, said of an image that has none.
+    #[error(
+        "IntegratedApp {application} {field} is set; IntegrationSidecar {sidecar} runs an image that is not built on the chassis (its spec.container is set) and has no functions, so {field} must be absent"
+    )]
+    NoFunctions {
+        /// Name of the application.
+        application: String,
+        /// The field found.
+        field: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
+    /// Unix sockets of functions that are not in the pod.
+    #[error(
+        "IntegratedApp {application} sidecars[{index}].unixSocket is set; the functions of IntegrationSidecar {sidecar} are not in the pod (its spec.sharing is {sharing:?}), so it must be absent, or sharing must be Pod"
+    )]
+    SocketsOfShared {
+        /// Name of the application.
+        application: String,
+        /// Position in `spec.sidecars`.
+        index: usize,
+        /// Name of the sidecar.
+        sidecar: String,
+        /// What was found.
+        sharing: Sharing,
+    },
+    /// Parameters of another kind than the function is of.
+    #[error(
+        "IntegratedApp {application} {field} gives {found}; that function of IntegrationSidecar {sidecar} is of kind {allowed}, so give {allowed} instead"
+    )]
+    AnotherKind {
+        /// Name of the application.
+        application: String,
+        /// The field found.
+        field: String,
+        /// The kind found.
+        found: &'static str,
+        /// Name of the sidecar.
+        sidecar: String,
+        /// The kind of the function.
+        allowed: &'static str,
+    },
     /// Two functions with one name.
     #[error(
-        "IntegratedApp {application} uses function {name:?} of IntegrationSidecar {first} and of IntegrationSidecar {second}; names of functions must be unique in an application"
+        "IntegratedApp {application} uses function {name:?} of IntegrationSidecar {first} and of IntegrationSidecar {second}; names of functions and ports must be unique in an application"
     )]
     FunctionNameConflict {
         /// Name of the application.
@@ -49,9 +92,9 @@ pub enum InvalidApplication {
         /// The second sidecar.
         second: String,
     },
-    /// Two functions, or a function and an admin server, on one port.
+    /// Two functions, or a function and an admin server, on one port of the pod.
     #[error(
-        "IntegratedApp {application} has {first} and {second} on port {port}; set functions[].port of one of them to a free one"
+        "IntegratedApp {application} has {first} and {second} on port {port}; set functions[].port, or container.ports[].port, of one of them to a free one"
     )]
     PortConflict {
         /// Name of the application.
@@ -61,6 +104,34 @@ pub enum InvalidApplication {
         /// The first user.
         first: String,
         /// The second user.
+        second: String,
+    },
+    /// Two functions, or a function and a port of ours, on one port of a shared sidecar.
+    #[error(
+        "IntegrationSidecar {sidecar} has {first} and {second} on port {port}; set functions[].port to a free one"
+    )]
+    SharedPortConflict {
+        /// Name of the sidecar.
+        sidecar: String,
+        /// The port of both.
+        port: u16,
+        /// The first user.
+        first: String,
+        /// The second user.
+        second: String,
+    },
+    /// Two sidecars with a container of the same name.
+    #[error(
+        "IntegratedApp {application} uses IntegrationSidecar {first} and IntegrationSidecar {second}; both would have a container {container:?} in the pod, so name one of them otherwise"
+    )]
+    ContainerNameConflict {
+        /// Name of the application.
+        application: String,
+        /// The name of both.
+        container: String,
+        /// The first sidecar.
+        first: String,
+        /// The second sidecar.
         second: String,
     },
     /// A ConfigMap that does not exist.
@@ -104,11 +175,15 @@ impl InvalidApplication {
             InvalidApplication::SidecarNotFound { .. } => reason::SIDECAR_NOT_FOUND,
             InvalidApplication::FunctionNotFound { .. } => reason::FUNCTION_NOT_FOUND,
             InvalidApplication::FunctionNameConflict { .. }
-            | InvalidApplication::PortConflict { .. } => reason::FUNCTION_CONFLICT,
+            | InvalidApplication::PortConflict { .. }
+            | InvalidApplication::SharedPortConflict { .. }
+            | InvalidApplication::ContainerNameConflict { .. } => reason::FUNCTION_CONFLICT,
             InvalidApplication::ConfigMapNotFound { .. } => reason::CONFIG_MAP_NOT_FOUND,
-            InvalidApplication::Parameters { .. } | InvalidApplication::Unwritable { .. } => {
-                reason::INVALID_PARAMETERS
-            }
+            InvalidApplication::NoFunctions { .. }
+            | InvalidApplication::SocketsOfShared { .. }
+            | InvalidApplication::AnotherKind { .. }
+            | InvalidApplication::Parameters { .. }
+            | InvalidApplication::Unwritable { .. } => reason::INVALID_PARAMETERS,
         }
     }
 }

@@ -2,11 +2,10 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt;
 use outrigger_api::{IntegrationSidecar, TenantLimits};
-use outrigger_control::{
-    Document, Limits, PerSlot, SharedDocument, Slot, TenantDocument, content_hash, layout,
-};
+use outrigger_control::{Document, Limits, PerSlot, SharedDocument, TenantDocument, content_hash};
 
-use crate::{ApplicationPlan, FunctionPlan, InvalidApplication};
+use crate::sidecar::{admin_ports, secret_names};
+use crate::{ApplicationPlan, FunctionPlan, InvalidApplication, SidecarPlan};
 
 /// `tenantLimits.maxConcurrentRequests` when it is absent.
 const CONCURRENT_REQUESTS: u32 = 100;
@@ -45,8 +44,9 @@ impl SharedPlan {
             .into_iter()
             .flat_map(|application| &application.sidecars)
             .filter(|planned| planned.name() == name)
-            .map(|planned| TenantDocument {
-                document: planned.document.clone(),
+            .filter_map(SidecarPlan::document)
+            .map(|document| TenantDocument {
+                document: document.clone(),
                 limits: limits.clone(),
             })
             .collect();
@@ -83,11 +83,8 @@ impl SharedPlan {
                 .collect(),
             document,
             document_hash,
-            secrets: secrets(sidecar),
-            admin: PerSlot {
-                a: layout::admin_port(0, Slot::A),
-                b: layout::admin_port(0, Slot::B),
-            },
+            secrets: secret_names(sidecar, |_| true),
+            admin: admin_ports(0),
             sidecar: sidecar.clone(),
         })
     }
@@ -96,24 +93,6 @@ impl SharedPlan {
     pub fn name(&self) -> &str {
         &self.document.sidecar
     }
-}
-
-/// The Secrets that any of the functions may need.
-fn secrets(sidecar: &IntegrationSidecar) -> BTreeSet<String> {
-    let spec = &sidecar.spec;
-    let sources = spec
-        .functions
-        .iter()
-        .flat_map(|function| function.config_from.iter().flatten());
-    let store = spec
-        .store
-        .as_ref()
-        .and_then(|store| store.postgresql.as_ref());
-    sources
-        .filter_map(|source| source.secret_ref.as_ref())
-        .map(|reference| reference.name.clone())
-        .chain(store.map(|store| store.credentials.secret_name.clone()))
-        .collect()
 }
 
 fn limits(found: Option<&TenantLimits>) -> Limits {

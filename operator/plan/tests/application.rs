@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
 use outrigger_control::parameters::{Idempotency, SecretUnreadable};
 use outrigger_control::{FunctionKind, PerSlot};
-use outrigger_plan::{ApplicationPlan, Referenced, SidecarPlan};
+use outrigger_plan::{ApplicationPlan, Form, Referenced, SidecarPlan, SlotsPlan};
 use serde_json::{Value, json};
 
 fn application(name: &str, sidecars: Value) -> IntegratedApp {
@@ -51,8 +51,15 @@ fn message(application: &IntegratedApp, referenced: &Referenced) -> (String, &'s
     (error.to_string(), error.reason())
 }
 
+fn slots(plan: &SidecarPlan) -> &SlotsPlan {
+    match &plan.form {
+        Form::Slots(slots) => slots,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn key_fields(plan: &SidecarPlan) -> Vec<String> {
-    let FunctionKind::Idempotency(layers) = &plan.document.functions[0].kind else {
+    let FunctionKind::Idempotency(layers) = &plan.document().unwrap().functions[0].kind else {
         panic!("another kind of function");
     };
     let no_secrets = |name: &str| {
@@ -85,8 +92,8 @@ fn two_applications_with_different_key_fields_share_one_sidecar() {
     assert_eq!(key_fields(&first.sidecars[0]), ["/orderId"]);
     assert_eq!(key_fields(&second.sidecars[0]), ["/line/id"]);
     assert_ne!(
-        first.sidecars[0].document_hash,
-        second.sidecars[0].document_hash
+        first.sidecars[0].document_hash(),
+        second.sidecars[0].document_hash()
     );
 }
 
@@ -125,7 +132,7 @@ fn secrets_are_mounted_and_never_part_of_the_document() {
         &referenced([sidecar("orders", functions)]),
     )
     .unwrap();
-    let secrets: Vec<_> = plan.sidecars[0].secrets.iter().collect();
+    let secrets: Vec<_> = slots(&plan.sidecars[0]).secrets.iter().collect();
     assert_eq!(secrets, ["db", "hidden"]);
 }
 
@@ -140,8 +147,14 @@ fn admin_ports_follow_the_order_of_the_sidecars() {
         ]),
     )
     .unwrap();
-    assert_eq!(plan.sidecars[0].admin, PerSlot { a: 15020, b: 15021 });
-    assert_eq!(plan.sidecars[1].admin, PerSlot { a: 15022, b: 15023 });
+    assert_eq!(
+        slots(&plan.sidecars[0]).admin,
+        PerSlot { a: 15020, b: 15021 }
+    );
+    assert_eq!(
+        slots(&plan.sidecars[1]).admin,
+        PerSlot { a: 15022, b: 15023 }
+    );
 }
 
 #[test]
@@ -182,7 +195,7 @@ fn clashing_names_and_ports_are_refused_with_both_users() {
     assert_eq!(
         message(&application("web", both.clone()), &same_name),
         (
-            "IntegratedApp web uses function \"once\" of IntegrationSidecar one and of IntegrationSidecar two; names of functions must be unique in an application".into(),
+            "IntegratedApp web uses function \"once\" of IntegrationSidecar one and of IntegrationSidecar two; names of functions and ports must be unique in an application".into(),
             "FunctionConflict"
         )
     );
@@ -192,7 +205,7 @@ fn clashing_names_and_ports_are_refused_with_both_users() {
     ]);
     assert_eq!(
         message(&application("web", both.clone()), &same_port).0,
-        "IntegratedApp web has function a of one and function b of two on port 15000; set functions[].port of one of them to a free one"
+        "IntegratedApp web has function a of one and function b of two on port 15000; set functions[].port, or container.ports[].port, of one of them to a free one"
     );
     let admin_port = referenced([
         sidecar("one", function("a", 15021)),
@@ -200,7 +213,7 @@ fn clashing_names_and_ports_are_refused_with_both_users() {
     ]);
     assert_eq!(
         message(&application("web", both), &admin_port).0,
-        "IntegratedApp web has the admin server of one-b and function a of one on port 15021; set functions[].port of one of them to a free one"
+        "IntegratedApp web has the admin server of one-b and function a of one on port 15021; set functions[].port, or container.ports[].port, of one of them to a free one"
     );
 }
 

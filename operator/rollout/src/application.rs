@@ -28,7 +28,8 @@ impl Application {
 
     /// Hash of the document that slots are to use, if they can find it.
     pub fn config(&self) -> Option<&str> {
-        let hash = &self.plans()?.1.document_hash;
-        self.documents.contains(hash).then_some(hash.as_str())
+        let hash = self.plans()?.1.order_config()?;
+        let is_found = hash.is_empty() || self.documents.contains(hash);
+        is_found.then_some(hash)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::ResourceExt;
-use outrigger_injection::{PREFLIGHT_DEADLINE_SECONDS, Trial, preflight_name};
+use outrigger_injection::{PREFLIGHT_DEADLINE_SECONDS, Resident, Trial, preflight_name};
 
 use crate::revision::KnownRevision;
 use crate::slot::{Container, digest, sentence};
@@ -288,6 +288,6 @@ impl Application {
             node,
             like: None,
         };
-        Some(preflight_name(plan, sidecar, &trial))
+        Some(preflight_name(&Resident::of(plan, sidecar)?, &trial))
     }
 }

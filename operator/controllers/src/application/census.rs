@@ -59,11 +59,13 @@ impl Census {
                 }
                 let orders = orders(pod);
                 let is_pending = plan.sidecars.iter().any(|sidecar| {
-                    matches!(
-                        orders.get(sidecar.name()),
-                        Some(Ok(order)) if order.config.a != sidecar.document_hash
-                            || order.config.b != sidecar.document_hash
-                    )
+                    let wanted = sidecar.order_config();
+                    let order = orders
+                        .get(sidecar.name())
+                        .and_then(|order| order.as_ref().ok());
+                    wanted.zip(order).is_some_and(|(wanted, order)| {
+                        order.config.a != wanted || order.config.b != wanted
+                    })
                 });
                 if is_pending {
                     census.pending.push(name.clone());

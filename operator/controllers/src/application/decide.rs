@@ -1,7 +1,6 @@
 use kube::ResourceExt;
 use outrigger_api::conditions::reason;
 use outrigger_api::{ApplicationPods, InjectedSidecar, PlacementStatus};
-use outrigger_control::layout;
 use outrigger_injection::Settings;
 use outrigger_plan::{ApplicationPlan, InvalidApplication};
 
@@ -215,13 +214,11 @@ fn sidecars(plan: &ApplicationPlan) -> Vec<InjectedSidecar> {
         .iter()
         .map(|sidecar| InjectedSidecar {
             name: sidecar.name().to_owned(),
-            configuration: sidecar.document_hash.clone(),
+            configuration: sidecar.document_hash().unwrap_or_default().to_owned(),
             functions: sidecar
                 .functions
                 .iter()
-                .map(|function| {
-                    format!("{}={}", function.name, layout::function_url(function.port))
-                })
+                .map(|function| format!("{}={}", function.name, sidecar.address(function)))
                 .collect(),
         })
         .collect();

@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt};
 use outrigger_api::IntegratedApp;
 use outrigger_control::layout;
 use outrigger_injection::{application, orders};
-use outrigger_plan::{ApplicationPlan, SidecarPlan};
+use outrigger_plan::{ApplicationPlan, Form, SidecarPlan};
 
 use super::read::Found;
 use crate::context::{MANAGED_BY_LABEL, MANAGER, SIDECAR_LABEL};
@@ -27,23 +27,26 @@ struct InUse {
     unknown: BTreeSet<String>,
 }
 
-/// Each sidecar has one ConfigMap with the document of the plan, beside those that orders of pods
-/// still name. One of a sidecar that the application no longer has goes with the last pod that
+/// Each sidecar with slots in the pods has one ConfigMap with the document of the plan, beside those that orders of pods
+/// still name. One of a sidecar that no longer has any goes with the last pod that
 /// carries the sidecar.
 pub(super) fn decide(found: &Found, plan: &ApplicationPlan) -> ConfigMaps {
     let in_use = InUse::by(found);
     let mut config_maps = ConfigMaps::default();
     for sidecar in &plan.sidecars {
+        let Form::Slots(slots) = &sidecar.form else {
+            continue;
+        };
         let name = layout::config_map_name(&plan.application.name, sidecar.name());
         let mut existing = found.config_maps.iter();
         let existing = existing.find(|config_map| config_map.name_any() == name);
         let existing = existing.map(AsRef::as_ref);
-        let Ok(document) = serde_json::to_string(&sidecar.document) else {
+        let Ok(document) = serde_json::to_string(&slots.document) else {
             // Its hash was made from the same form.
             continue;
         };
         let mut data = in_use.former(sidecar, existing);
-        data.insert(layout::document_file(&sidecar.document_hash), document);
+        data.insert(layout::document_file(&slots.document_hash), document);
         let wanted = config_map(name, &found.application, sidecar, data);
         if !existing.is_some_and(|existing| stands(existing, &wanted)) {
             config_maps.apply.push(wanted);
@@ -53,9 +56,8 @@ pub(super) fn decide(found: &Found, plan: &ApplicationPlan) -> ConfigMaps {
         let sidecar = config_map.labels().get(SIDECAR_LABEL);
         let sidecar = sidecar.map(String::as_str).unwrap_or_default();
         let is_planned = plan
-            .sidecars
-            .iter()
-            .any(|planned| planned.name() == sidecar);
+            .sidecar(sidecar)
+            .is_some_and(|planned| matches!(planned.form, Form::Slots(_)));
         if !is_planned && !in_use.carries(sidecar) {
             let uid = config_map.uid().unwrap_or_default();
             config_maps.delete.push((config_map.name_any(), uid));

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
-use outrigger_injection::{Refusal, Trial, application, preflight_pod};
+use outrigger_injection::{Refusal, Resident, Trial, application, preflight_pod};
 use outrigger_lookup::LookupError;
 use outrigger_rollout::{
     Action, Application, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION, Failure,
@@ -293,7 +293,10 @@ impl Work<'_> {
     ) -> Result<Applied, ApplyError> {
         let mut applications = self.applications.iter();
         let application = applications.find(|application| application.name == name);
-        let Some((plan, sidecar)) = application.and_then(Application::plans) else {
+        let resident = application
+            .and_then(Application::plans)
+            .and_then(|(plan, sidecar)| Resident::of(plan, sidecar));
+        let Some(resident) = resident else {
             return Ok(Applied::Overtaken);
         };
         let rules = self
@@ -309,7 +312,7 @@ impl Work<'_> {
             like: self.like(name, node),
         };
         let settings = &self.watched.context.settings;
-        let mut pod = preflight_pod(plan, sidecar, &trial, settings, &rules)?;
+        let mut pod = preflight_pod(&resident, &trial, "", settings, &rules)?;
         pod.labels_mut()
             .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
         pod.owner_references_mut()

@@ -74,7 +74,7 @@ fn a_pod_gets_two_slots_their_volumes_and_the_address_and_nothing_else() {
             "generateName": "web-5d8-",
             "labels": {"app": "shop", "outrigger.dev/app": "shop"},
             "annotations": {
-                "outrigger.dev/slot-orders": order(&plan.sidecars[0].document_hash),
+                "outrigger.dev/slot-orders": order(plan.sidecars[0].document_hash().unwrap()),
             },
         },
         "spec": {
@@ -224,7 +224,7 @@ fn annotations_and_labels_that_a_tenant_wrote_are_overwritten_or_removed() {
     assert_eq!(
         injected["metadata"]["annotations"],
         json!({
-            "outrigger.dev/slot-orders": order(&plan.sidecars[0].document_hash),
+            "outrigger.dev/slot-orders": order(plan.sidecars[0].document_hash().unwrap()),
             "example.com/kept": "yes",
         })
     );

@@ -30,7 +30,7 @@ fn pods_on_windows() {
 
 #[test]
 fn containers_with_the_name_of_a_slot() {
-    let wrong = "has a container \"orders-b\"; IntegrationSidecar orders names its slots orders-a and orders-b, so rename the container or the IntegrationSidecar";
+    let wrong = "has a container \"orders-b\"; IntegrationSidecar orders has orders-a and orders-b in each pod, so rename the container or the IntegrationSidecar";
     assert_eq!(
         message(|spec| spec["containers"][0]["name"] = "orders-b".into()),
         format!("pod web-5d8-* spec.containers {wrong}")
@@ -78,7 +78,7 @@ fn variables_with_the_name_of_an_address() {
         message(|spec| {
             spec["containers"][0]["env"] = json!([{"name": "OUTRIGGER_ONCE_URL", "value": "x"}]);
         }),
-        "pod web-5d8-* container web has the environment variable OUTRIGGER_ONCE_URL in its env; it is to hold the address of function once of the application's sidecars, so rename the variable, or leave the container out of sidecars[].containers of the IntegratedApp"
+        "pod web-5d8-* container web has the environment variable OUTRIGGER_ONCE_URL in its env; it is to hold the address of function once of the application's sidecars, so rename the variable, or leave the container out of sidecars[].containers and sidecars[].unixSocket.mountInto of the IntegratedApp"
     );
 }
 

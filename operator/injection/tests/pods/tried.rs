@@ -1,4 +1,6 @@
-use outrigger_injection::{NamespaceRules, Settings, Trial, preflight_name, preflight_pod};
+use outrigger_injection::{
+    NamespaceRules, Resident, Settings, Trial, preflight_name, preflight_pod,
+};
 use outrigger_plan::ApplicationPlan;
 use serde_json::{Value, json};
 
@@ -11,9 +13,21 @@ const TRIAL: Trial<'static> = Trial {
     like: None,
 };
 
+const OPERATOR: &str = "registry/operator:1";
+
+fn resident(plan: &ApplicationPlan) -> Resident<'_> {
+    Resident::of(plan, &plan.sidecars[0]).unwrap()
+}
+
 fn preflight(plan: &ApplicationPlan, trial: &Trial<'_>, rules: &NamespaceRules) -> Value {
-    let settings = Settings::default();
-    let pod = preflight_pod(plan, &plan.sidecars[0], trial, &settings, rules).unwrap();
+    let pod = preflight_pod(
+        &resident(plan),
+        trial,
+        OPERATOR,
+        &Settings::default(),
+        rules,
+    );
+    let pod = pod.unwrap();
     serde_json::to_value(pod).unwrap()
 }
 
@@ -25,8 +39,8 @@ fn spec(plan: &ApplicationPlan, trial: &Trial<'_>) -> Value {
 fn a_preflight_tries_the_image_with_the_document_and_nothing_of_the_api() {
     let plan = orders();
     let pod = preflight(&plan, &TRIAL, &NamespaceRules::default());
-    let hash = &plan.sidecars[0].document_hash;
-    let name = preflight_name(&plan, &plan.sidecars[0], &TRIAL);
+    let hash = plan.sidecars[0].document_hash();
+    let name = preflight_name(&resident(&plan), &TRIAL);
     assert_eq!(
         pod["metadata"],
         json!({
@@ -166,7 +180,7 @@ fn a_preflight_is_pulled_started_and_connected_like_the_pods_of_the_application(
 #[test]
 fn one_trial_has_one_name_and_another_has_another() {
     let plan = orders();
-    let name = |trial: &Trial<'_>| preflight_name(&plan, &plan.sidecars[0], trial);
+    let name = |trial: &Trial<'_>| preflight_name(&resident(&plan), trial);
     assert_eq!(name(&TRIAL), name(&TRIAL));
     for other in [
         Trial {
@@ -193,5 +207,5 @@ fn the_name_of_a_preflight_is_a_label_however_long_the_sidecars() {
         json!([{"name": long}]),
         &[sidecar(&long, "once", 15000, json!({}))],
     );
-    assert!(preflight_name(&plan, &plan.sidecars[0], &TRIAL).len() <= 63);
+    assert!(preflight_name(&resident(&plan), &TRIAL).len() <= 63);
 }

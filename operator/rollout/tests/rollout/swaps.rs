@@ -154,7 +154,7 @@ fn a_configuration_change_is_an_order_without_a_term_and_no_rollout() {
     world.published = true;
     let decision = world.settle();
     assert_eq!(decision.summary.reason, reason::SUCCEEDED);
-    let hash = world.plan().sidecars[0].document_hash.clone();
+    let hash = world.plan().sidecars[0].document_hash().unwrap().to_owned();
     let order = world.pod("web-0").order();
     assert_eq!((&order.config.a, &order.config.b), (&hash, &hash));
     assert_eq!((order.term, order.phase), (1, Phase::Rest));

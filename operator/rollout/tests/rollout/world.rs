@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use outrigger_api::{IntegratedApp, IntegrationSidecar, UpdateSpec};
 use outrigger_control::{Order, PerSlot, Phase, Slot};
-use outrigger_injection::{NamespaceRules, Settings, Trial, preflight_pod};
+use outrigger_injection::{NamespaceRules, Resident, Settings, Trial, preflight_pod};
 use outrigger_plan::{ApplicationPlan, Referenced, revision_for_new_pod};
 use outrigger_rollout::{
     Action, Answer, Answers, Application, DIGEST_ANNOTATION, Decision, FAILED_ANNOTATION,
@@ -105,7 +105,7 @@ impl World {
             v: Order::VERSION,
             term: 1,
             active: Slot::A,
-            config: PerSlot::both(self.plan().sidecars[0].document_hash.clone()),
+            config: PerSlot::both(self.plan().sidecars[0].document_hash().unwrap().to_owned()),
             revision: PerSlot::both(revision),
             admin: PerSlot { a: 15020, b: 15021 },
             phase: Phase::Rest,
@@ -176,7 +176,7 @@ impl World {
     pub(crate) fn decide(&self) -> Decision {
         let plan = self.plan();
         let documents = match self.published {
-            true => BTreeSet::from([plan.sidecars[0].document_hash.clone()]),
+            true => BTreeSet::from([plan.sidecars[0].document_hash().unwrap().to_owned()]),
             false => BTreeSet::new(),
         };
         let applications = [Application {
@@ -369,9 +369,9 @@ impl World {
             like: None,
         };
         let pod = preflight_pod(
-            &plan,
-            &plan.sidecars[0],
+            &Resident::of(&plan, &plan.sidecars[0]).unwrap(),
             &trial,
+            "operator:1",
             &Settings::default(),
             &NamespaceRules::default(),
         )

@@ -26,7 +26,7 @@ fn files(config_map: &ConfigMap) -> BTreeSet<&str> {
 }
 
 fn current(found: &Found) -> String {
-    layout::document_file(&found.plan().sidecars[0].document_hash)
+    layout::document_file(found.plan().sidecars[0].document_hash().unwrap())
 }
 
 #[test]

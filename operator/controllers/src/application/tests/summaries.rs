@@ -38,7 +38,7 @@ fn an_application_whose_pods_have_their_sidecars_is_ready() {
         decision.sidecars,
         [InjectedSidecar {
             name: "orders".into(),
-            configuration: found.plan().sidecars[0].document_hash.clone(),
+            configuration: found.plan().sidecars[0].document_hash().unwrap().to_owned(),
             functions: vec!["orders=http://127.0.0.1:15000".into()],
         }]
     );
@@ -80,7 +80,7 @@ fn sidecars_that_clash_stall_the_application() {
         found.told(),
         (
             reason::FUNCTION_CONFLICT,
-            "IntegratedApp shop has function orders of orders and function bills of bills on port 15000; set functions[].port of one of them to a free one".into()
+            "IntegratedApp shop has function orders of orders and function bills of bills on port 15000; set functions[].port, or container.ports[].port, of one of them to a free one".into()
         )
     );
 }
