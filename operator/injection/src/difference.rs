@@ -54,11 +54,12 @@ pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> 
         differs(&format!("volumeMounts[{}]", mount.mount_path), same);
     }
     for mount in found.volume_mounts.iter().flatten() {
-        let is_secret = mount.mount_path.starts_with(layout::SECRETS_DIR);
-        let mut of_ours = wanted.volume_mounts.iter().flatten();
+        let is_ours = mount.mount_path.starts_with(layout::SECRETS_DIR)
+            || mount.mount_path == layout::SOCKETS_DIR;
+        let mut wanted = wanted.volume_mounts.iter().flatten();
         differs(
             &format!("volumeMounts[{}]", mount.mount_path),
-            !is_secret || of_ours.any(|wanted| wanted.mount_path == mount.mount_path),
+            !is_ours || wanted.any(|wanted| wanted.mount_path == mount.mount_path),
         );
     }
     fields

@@ -47,6 +47,21 @@ pub(crate) fn sidecar(name: &str, function: &str, port: u16, more: Value) -> Int
     .unwrap()
 }
 
+/// A sidecar with an image that is not built on the chassis.
+pub(crate) fn foreign(name: &str, container: &Value, more: &Value) -> IntegrationSidecar {
+    let mut spec = json!({"image": "registry/proxy:1", "container": container});
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "outrigger.dev/v1alpha1",
+        "kind": "IntegrationSidecar",
+        "metadata": {"name": name, "namespace": "store"},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
 /// One sidecar `orders` with function `once` on port 15000.
 pub(crate) fn orders() -> ApplicationPlan {
     orders_with(json!({}), json!({}))

@@ -1,11 +1,13 @@
 //! Every create reaches the webhook twice.
 
-use outrigger_injection::{NamespaceRules, Settings, inject, qos_class};
+use std::collections::BTreeMap;
+
+use outrigger_injection::{NamespaceRules, Settings, inject, qos_class, requires_recreate};
 use outrigger_plan::ApplicationPlan;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fixtures::{injected, orders, orders_with, plan_of, pod, sidecar, web};
+use crate::fixtures::{foreign, injected, orders, orders_with, plan_of, pod, sidecar, web};
 
 fn changes(value: &Value, plan: &ApplicationPlan) -> usize {
     let rules = NamespaceRules::default();
@@ -38,10 +40,10 @@ fn as_others_leave_it(value: &Value) -> Value {
         json!({"name": "identity", "emptyDir": {}}),
     );
     let mesh = json!({"name": "mesh", "image": "mesh", "restartPolicy": "Always"});
-    spec["initContainers"]
-        .as_array_mut()
-        .unwrap()
-        .insert(0, mesh);
+    match spec["initContainers"].as_array_mut() {
+        Some(list) => list.insert(0, mesh),
+        None => spec["initContainers"] = json!([mesh]),
+    }
     pod
 }
 
@@ -83,6 +85,49 @@ fn a_copy_of_a_live_pod_follows_a_changed_port() {
     );
 }
 
+/// Sidecars of every form, in an order that mixes them, some with sockets.
+fn mixed() -> impl Strategy<Value = ApplicationPlan> {
+    let forms =
+        prop::sample::subsequence(vec!["orders", "bills", "route", "proxy", "cache"], 0..=5);
+    forms
+        .prop_shuffle()
+        .prop_flat_map(|names| {
+            let sockets = prop::collection::vec(any::<bool>(), names.len());
+            (Just(names), sockets)
+        })
+        .prop_map(|(names, sockets)| {
+            let has_slots = |name: &str| ["orders", "bills"].contains(&name);
+            let uses =
+                names
+                    .iter()
+                    .zip(sockets)
+                    .map(|(name, sockets)| match sockets && has_slots(name) {
+                        true => json!({"name": name, "unixSocket": {"mountInto": ["main0"]}}),
+                        false => json!({"name": name}),
+                    });
+            let env = json!([{"name": "A", "value": "of the sidecar"}, {"name": "B", "value": ""}]);
+            let proxy = json!({"env": env, "ports": [{"name": "proxy", "port": 15003}]});
+            plan_of(
+                uses.collect(),
+                &[
+                    sidecar("orders", "once", 15000, json!({})),
+                    sidecar("bills", "pay-once", 15001, json!({})),
+                    sidecar("route", "route", 15000, json!({"sharing": "Node"})),
+                    foreign(
+                        "proxy",
+                        &proxy,
+                        &json!({"imagePullSecrets": [{"name": "pull"}]}),
+                    ),
+                    foreign(
+                        "cache",
+                        &json!({}),
+                        &json!({"resources": {"limits": {"cpu": "1"}}}),
+                    ),
+                ],
+            )
+        })
+}
+
 fn two() -> ApplicationPlan {
     plan_of(
         json!([{"name": "orders"}, {"name": "bills"}]),
@@ -99,6 +144,31 @@ fn two() -> ApplicationPlan {
             ),
         ],
     )
+}
+
+/// The init containers, whatever their order.
+fn by_name(pod: &Value) -> BTreeMap<&str, &Value> {
+    let containers = pod["spec"]["initContainers"].as_array();
+    containers
+        .into_iter()
+        .flatten()
+        .map(|container| (container["name"].as_str().unwrap(), container))
+        .collect()
+}
+
+fn mounts_without_volume(value: &Value) -> Vec<String> {
+    let spec = pod(value).spec.unwrap();
+    let volumes = spec.volumes.unwrap_or_default();
+    let containers = spec
+        .init_containers
+        .into_iter()
+        .flatten()
+        .chain(spec.containers);
+    containers
+        .flat_map(|container| container.volume_mounts.unwrap_or_default())
+        .map(|mount| mount.name)
+        .filter(|name| volumes.iter().all(|volume| volume.name != *name))
+        .collect()
 }
 
 fn quantities() -> impl Strategy<Value = Value> {
@@ -182,6 +252,27 @@ proptest! {
         let once = injected(&value, &two()).unwrap();
         prop_assert_eq!(changes(&once, &two()), 0);
         prop_assert_eq!(changes(&as_others_leave_it(&once), &two()), 0);
+    }
+
+    #[test]
+    fn injecting_twice_is_injecting_once_whatever_the_forms(value in pods(), plan in mixed()) {
+        let once = injected(&value, &plan).unwrap();
+        prop_assert_eq!(changes(&once, &plan), 0);
+        prop_assert_eq!(changes(&as_others_leave_it(&once), &plan), 0);
+        let fields = requires_recreate(&pod(&once), &plan, &Settings::default());
+        prop_assert_eq!(fields, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_copy_of_a_pod_follows_whatever_plan_there_is_now(
+        value in pods(), former in mixed(), plan in mixed(),
+    ) {
+        let copy = injected(&injected(&value, &former).unwrap(), &plan).unwrap();
+        let fresh = injected(&value, &plan).unwrap();
+        prop_assert_eq!(by_name(&copy), by_name(&fresh));
+        let annotations = |value: &Value| pod(value).metadata.annotations.unwrap_or_default();
+        prop_assert_eq!(annotations(&copy), annotations(&fresh));
+        prop_assert_eq!(mounts_without_volume(&copy), Vec::<String>::new());
     }
 
     #[test]
