@@ -1,5 +1,6 @@
 //! What the operator does for a rollout.
 
+use crate::Consumer;
 use crate::pod::PodChange;
 use crate::revision::{Failure, KnownRevision};
 
@@ -35,8 +36,8 @@ pub enum Action {
     RemoveRevision(String),
     /// Create a preflight pod.
     Try {
-        /// The application with whose configuration.
-        application: String,
+        /// With whose configuration.
+        consumer: Consumer,
         /// The node, or any.
         node: Option<String>,
         /// The image.

@@ -14,6 +14,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus, UpdateStrategy};
+use outrigger_plan::SharedPlan;
 
 use crate::answer::Answers;
 use crate::condition::Summary;
@@ -34,8 +35,8 @@ pub struct Observed<'a> {
     pub sidecar: &'a IntegrationSidecar,
     /// The applications that use it.
     pub applications: &'a [Application],
-    /// Hash of the document that function pods are to use, if they can find it.
-    pub shared_config: Option<&'a str>,
+    /// The plan of its function pods, if it is shared and they can find the plan's document.
+    pub shared: Option<&'a SharedPlan>,
     /// The pods that may carry it.
     pub pods: &'a [Arc<Pod>],
     /// Those of their nodes that are not Ready.

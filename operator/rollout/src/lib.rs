@@ -24,7 +24,7 @@ pub use action::Action;
 pub use answer::{Answer, Answers};
 pub use application::Application;
 pub use condition::{State, Summary};
-pub use consumer::Consumer;
+pub use consumer::{Consumer, Consumers};
 pub use decide::{Decision, Observed, decide};
 pub use pod::{PodChange, SwapPod, carriers};
 pub use revision::{

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::ResourceExt;
-use outrigger_injection::{PREFLIGHT_DEADLINE_SECONDS, Resident, Trial, preflight_name};
+use outrigger_injection::{PREFLIGHT_DEADLINE_SECONDS, Trial, preflight_name};
 
 use crate::revision::KnownRevision;
 use crate::slot::{Container, digest, sentence};
-use crate::{Action, Application};
+use crate::{Action, Consumer, Consumers};
 
 /// How many preflight pods run at once.
 pub const TRIALS_AT_ONCE: usize = 8;
@@ -33,15 +33,10 @@ pub enum TrialResult {
     },
 }
 
-/// Judges a preflight pod. Of a foreign image, one that is not built on the chassis, it can only
-/// show that it can be pulled.
-pub fn trial_result(pod: &Pod, is_foreign: bool, now: Timestamp) -> TrialResult {
+/// Judges a preflight pod.
+pub fn trial_result(pod: &Pod, now: Timestamp) -> TrialResult {
     let status = pod.status.clone().unwrap_or_default();
     let container = status.container_statuses.iter().flatten().next();
-    let pulled = container.filter(|container| !container.image_id.is_empty());
-    if let Some(pulled) = pulled.filter(|_| is_foreign) {
-        return TrialResult::Passed(digest(&pulled.image_id));
-    }
     let ended = container
         .and_then(|container| container.state.as_ref())
         .and_then(|state: &ContainerState| state.terminated.as_ref());
@@ -81,8 +76,8 @@ pub fn trial_result(pod: &Pod, is_foreign: bool, now: Timestamp) -> TrialResult 
     }
 }
 
-/// Where an image is to be tried: an application's name, and a node or any.
-pub(crate) type Place = (String, Option<String>);
+/// Where an image is to be tried: with whose configuration, and on which node or any.
+pub(crate) type Place = (Consumer, Option<String>);
 
 /// How the preflights of a revision stand.
 #[derive(Debug, Default)]
@@ -111,10 +106,8 @@ impl Trials {
 pub(crate) struct Trying<'a> {
     pub(crate) revision: &'a KnownRevision,
     pub(crate) places: BTreeSet<Place>,
-    pub(crate) applications: &'a BTreeMap<&'a str, &'a Application>,
+    pub(crate) consumers: &'a Consumers<'a>,
     pub(crate) pods: &'a [Arc<Pod>],
-    /// Whether the image is not built on the chassis.
-    pub(crate) is_foreign: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -127,8 +120,9 @@ impl Trying<'_> {
         let pods: BTreeMap<String, &Arc<Pod>> =
             self.pods.iter().map(|pod| (pod.name_any(), pod)).collect();
         let mut known = BTreeSet::new();
-        let mut missing = Vec::new();
+        let mut missing = BTreeMap::new();
         let mut running = 0;
+        let image = self.revision.slot_image(0);
         for place in &self.places {
             let names = self.names(place);
             let found: Vec<_> = names.iter().filter_map(|name| pods.get(name)).collect();
@@ -136,7 +130,7 @@ impl Trying<'_> {
             let (mut passed, mut under_way) = (false, false);
             for pod in &found {
                 under_way |= pod.metadata.deletion_timestamp.is_some();
-                match trial_result(pod, self.is_foreign, self.now) {
+                match trial_result(pod, self.now) {
                     TrialResult::Passed(digest) => {
                         passed |= self.accept(&mut trials, pod, place, digest);
                     }
@@ -154,7 +148,8 @@ impl Trying<'_> {
             match (passed, under_way) {
                 (true, _) => trials.passed += 1,
                 (false, true) => running += 1,
-                (false, false) => missing.push(place),
+                // Those of an image that reads no configuration are the same for all consumers.
+                (false, false) => drop(missing.insert(self.name(place, &image), place)),
             }
         }
         let superseded = pods.iter().filter(|(name, _)| !known.contains(*name));
@@ -164,7 +159,7 @@ impl Trying<'_> {
         // With a digest that was learnt just now the others get another image.
         if trials.failed.is_none() && trials.digest.is_none() {
             let room = TRIALS_AT_ONCE.saturating_sub(running);
-            for place in missing.into_iter().take(room) {
+            for place in missing.into_values().take(room) {
                 self.begin(&mut trials, place);
             }
         }
@@ -182,13 +177,23 @@ impl Trying<'_> {
         [self.revision.slot_image(0), self.revision.image.clone()]
     }
 
-    fn names(&self, (application, node): &Place) -> Vec<String> {
-        let Some(application) = self.applications.get(application.as_str()) else {
-            return Vec::new();
+    fn names(&self, place: &Place) -> Vec<String> {
+        let images = self.images();
+        images
+            .iter()
+            .filter_map(|image| self.name(place, image))
+            .collect()
+    }
+
+    /// The name of a preflight pod; `None` if its consumer is not valid.
+    fn name(&self, (consumer, node): &Place, image: &str) -> Option<String> {
+        let trial = Trial {
+            image,
+            revision: &self.revision.name,
+            node: node.as_deref(),
+            like: None,
         };
-        let name =
-            |image: String| application.trial_name(&image, &self.revision.name, node.as_deref());
-        self.images().into_iter().filter_map(name).collect()
+        Some(preflight_name(&self.consumers.resident(consumer)?, &trial))
     }
 
     /// Takes a success for what it is: of this digest, or of the one that is not known yet.
@@ -236,17 +241,14 @@ impl Trying<'_> {
         }
     }
 
-    fn begin(&self, trials: &mut Trials, (application, node): &Place) {
-        let Some(found) = self.applications.get(application.as_str()) else {
-            return;
-        };
-        if found.config().is_none() {
-            let why = format!("the configuration of application {application} is being written");
+    fn begin(&self, trials: &mut Trials, (consumer, node): &Place) {
+        if self.consumers.config(consumer).is_none() {
+            let why = format!("the configuration of {consumer} is being written");
             trials.waiting = trials.waiting.take().or(Some(why));
             return;
         }
         trials.actions.push(Action::Try {
-            application: application.clone(),
+            consumer: consumer.clone(),
             node: node.clone(),
             image: self.revision.slot_image(0),
             revision: self.revision.name.clone(),
@@ -276,18 +278,4 @@ fn image(pod: &Pod) -> &str {
     let spec = pod.spec.as_ref();
     spec.and_then(|spec| spec.containers.first()?.image.as_deref())
         .unwrap_or_default()
-}
-
-impl Application {
-    /// The name of a preflight pod; `None` if the application is not valid.
-    fn trial_name(&self, image: &str, revision: &str, node: Option<&str>) -> Option<String> {
-        let (plan, sidecar) = self.plans()?;
-        let trial = Trial {
-            image,
-            revision,
-            node,
-            like: None,
-        };
-        Some(preflight_name(&Resident::of(plan, sidecar)?, &trial))
-    }
 }

@@ -7,11 +7,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
-use outrigger_injection::{Refusal, Resident, Trial, application, preflight_pod};
+use outrigger_injection::{Refusal, Trial, preflight_pod};
 use outrigger_lookup::LookupError;
 use outrigger_rollout::{
-    Action, Application, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION, Failure,
-    KnownRevision, PROVEN_ANNOTATION,
+    Action, Consumer, Consumers, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION,
+    Failure, KnownRevision, PROVEN_ANNOTATION,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -66,13 +66,13 @@ pub(super) struct Outcomes {
 pub(super) async fn apply(
     watched: &Watched,
     found: &Found,
-    applications: &[Application],
+    consumers: &Consumers<'_>,
     actions: &[Action],
 ) -> Result<Outcomes, ApplyError> {
     let work = Work {
         watched,
         found,
-        applications,
+        consumers,
         namespace: found.sidecar.namespace().unwrap_or_default(),
         refusals: Mutex::default(),
     };
@@ -131,7 +131,7 @@ impl Stage {
 struct Work<'a> {
     watched: &'a Watched,
     found: &'a Found,
-    applications: &'a [Application],
+    consumers: &'a Consumers<'a>,
     namespace: String,
     refusals: Mutex<Vec<String>>,
 }
@@ -170,13 +170,18 @@ impl Work<'_> {
                 })
             }
             Action::Try {
-                application,
+                consumer,
                 node,
                 image,
                 revision,
             } => {
-                self.begin_trial(application, node.as_deref(), image, revision)
-                    .await
+                let trial = Trial {
+                    image,
+                    revision,
+                    node: node.as_deref(),
+                    like: self.like(consumer, node.as_deref()),
+                };
+                self.begin_trial(consumer, &trial).await
             }
             Action::EndTrial(name) => {
                 let deleted = self.pods().delete(name, &DeleteParams::default()).await;
@@ -286,17 +291,10 @@ impl Work<'_> {
 
     async fn begin_trial(
         &self,
-        name: &str,
-        node: Option<&str>,
-        image: &str,
-        revision: &str,
+        consumer: &Consumer,
+        trial: &Trial<'_>,
     ) -> Result<Applied, ApplyError> {
-        let mut applications = self.applications.iter();
-        let application = applications.find(|application| application.name == name);
-        let resident = application
-            .and_then(Application::plans)
-            .and_then(|(plan, sidecar)| Resident::of(plan, sidecar));
-        let Some(resident) = resident else {
+        let Some(resident) = self.consumers.resident(consumer) else {
             return Ok(Applied::Overtaken);
         };
         let rules = self
@@ -305,14 +303,14 @@ impl Work<'_> {
             .lookup
             .namespace_rules(&self.namespace)
             .await?;
-        let trial = Trial {
-            image,
-            revision,
-            node,
-            like: self.like(name, node),
-        };
         let settings = &self.watched.context.settings;
-        let mut pod = preflight_pod(&resident, &trial, "", settings, &rules)?;
+        let mut pod = preflight_pod(
+            &resident,
+            trial,
+            "",
+            settings,
+            &rules,
+        )?;
         pod.labels_mut()
             .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
         pod.owner_references_mut()
@@ -323,10 +321,11 @@ impl Work<'_> {
         })
     }
 
-    /// A pod of the application, on the node if there is one.
-    fn like(&self, name: &str, node: Option<&str>) -> Option<&Pod> {
+    /// A pod of the consumer, on the node if there is one.
+    fn like(&self, consumer: &Consumer, node: Option<&str>) -> Option<&Pod> {
+        let name = self.found.sidecar.name_any();
         let pods = self.found.pods.iter().map(AsRef::as_ref);
-        let mut pods = pods.filter(|pod| application(pod) == Some(name));
+        let mut pods = pods.filter(|pod| Consumer::read(pod, &name).as_ref() == Some(consumer));
         pods.find(|pod| {
             let spec = pod.spec.as_ref();
             node.is_none() || spec.and_then(|spec| spec.node_name.as_deref()) == node

@@ -25,7 +25,7 @@ pub(super) async fn decided(
         let decision = decide(&Observed {
             sidecar: &found.sidecar,
             applications,
-            shared_config: None,
+            shared: None,
             pods: &found.pods,
             lost_nodes: &found.lost_nodes,
             revisions: &found.revisions,

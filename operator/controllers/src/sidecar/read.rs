@@ -96,11 +96,12 @@ async fn lost_nodes(
     let api = Api::<Node>::all(watched.context.client.clone());
     let mut lost = BTreeSet::new();
     for name in nodes.into_iter().take(NODES_AT_ONCE) {
-        let node = api.get_opt(&name).await.map_err(|error| LookupError {
+        let this = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = api.list(&this).await.map_err(|error| LookupError {
             what: format!("Node {name}"),
             error,
         })?;
-        if !node.as_ref().is_some_and(is_ready) {
+        if !found.items.iter().any(is_ready) {
             lost.insert(name);
         }
     }

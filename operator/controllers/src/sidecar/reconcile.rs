@@ -7,7 +7,7 @@ use kube::runtime::controller::Action;
 use outrigger_api::conditions::reason;
 use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
 use outrigger_lookup::LookupError;
-use outrigger_rollout::{Decision, carriers};
+use outrigger_rollout::{Consumers, Decision, carriers};
 
 use super::apply::{self, ApplyError};
 use super::read::{self, Found};
@@ -84,7 +84,8 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
             return interrupted(sidecar, watched, status, error.into()).await;
         }
     };
-    let applied = apply::apply(watched, &found, &applications, &decision.actions).await;
+    let consumers = Consumers::new(&applications, None);
+    let applied = apply::apply(watched, &found, &consumers, &decision.actions).await;
     let outcomes = match applied {
         Ok(outcomes) => outcomes,
         Err(error) => {

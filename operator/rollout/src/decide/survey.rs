@@ -12,7 +12,7 @@ use super::Observed;
 use crate::pod::carriers;
 use crate::revision::KnownRevision;
 use crate::trial::{Place, Trials, Trying};
-use crate::{Application, Consumer, SwapPod};
+use crate::{Consumers, SwapPod};
 
 /// A sidecar's pods and revisions.
 pub(super) struct Survey<'a> {
@@ -22,8 +22,8 @@ pub(super) struct Survey<'a> {
     pub(super) pods: Arc<[SwapPod]>,
     /// What is wrong with pods that cannot be understood.
     pub(super) wrong: Vec<String>,
-    /// The applications, by name.
-    pub(super) applications: BTreeMap<&'a str, &'a Application>,
+    /// Who uses the sidecar.
+    pub(super) consumers: Consumers<'a>,
     /// The ControllerRevisions, by name.
     pub(super) known: BTreeMap<String, KnownRevision>,
     /// The revision of the spec.
@@ -34,8 +34,6 @@ pub(super) struct Survey<'a> {
     pub(super) strategy: UpdateStrategy,
     /// UIDs of the pods that are to get the spec's revision.
     pub(super) follows: BTreeSet<String>,
-    /// Hash of the document of function pods.
-    shared_config: Option<&'a str>,
     lost_nodes: &'a BTreeSet<String>,
 }
 
@@ -57,13 +55,8 @@ impl<'a> Survey<'a> {
             pods: pods.into(),
             wrong,
             follows: BTreeSet::new(),
-            shared_config: seen.shared_config,
             lost_nodes: seen.lost_nodes,
-            applications: seen
-                .applications
-                .iter()
-                .map(|application| (application.name.as_str(), application))
-                .collect(),
+            consumers: Consumers::new(seen.applications, seen.shared),
             known,
             name,
         };
@@ -74,24 +67,7 @@ impl<'a> Survey<'a> {
 
     /// Hash of the document that a pod's slots are to use, if they can find it.
     pub(super) fn config(&self, pod: &SwapPod) -> Option<&'a str> {
-        match &pod.consumer {
-            Consumer::Application(name) => self.applications.get(name.as_str())?.config(),
-            Consumer::Shared => self.shared_config,
-        }
-    }
-
-    /// The application with whose plan a pod's image is tried; `None` while none is valid.
-    fn application(&self, pod: &SwapPod) -> Option<&'a Application> {
-        let found = match &pod.consumer {
-            Consumer::Application(name) => self.applications.get(name.as_str()).copied(),
-            Consumer::Shared => self.first_valid(),
-        };
-        found.filter(|application| application.plans().is_some())
-    }
-
-    fn first_valid(&self) -> Option<&'a Application> {
-        let mut applications = self.applications.values();
-        applications.find(|found| found.plans().is_some()).copied()
+        self.consumers.config(&pod.consumer)
     }
 
     /// Whether the swap of a pod has begun and can go on.
@@ -112,7 +88,7 @@ impl<'a> Survey<'a> {
             UpdateStrategy::Recreate => pod.controller.as_deref() == Some("Job"),
             _ => pod.job_counts_restarts,
         };
-        !pod.deleting && !spared && self.application(pod).is_some()
+        !pod.deleting && !spared && self.consumers.resident(&pod.consumer).is_some()
     }
 
     /// Whether a pod could have the spec's revision and has not.
@@ -205,9 +181,8 @@ impl<'a> Survey<'a> {
         let trying = Trying {
             revision: &self.update,
             places: self.places(seen),
-            applications: &self.applications,
+            consumers: &self.consumers,
             pods: seen.trials,
-            is_foreign: seen.sidecar.spec.container.is_some(),
             now: seen.now,
         };
         trying.look()
@@ -285,19 +260,14 @@ impl<'a> Survey<'a> {
         let waiting = self.pods.iter().filter(waits);
         let reachable = waiting.filter(|pod| !self.is_lost(pod) && !self.update.is_failed_for(pod));
         let nodes: BTreeSet<Place> = reachable
-            .filter_map(|pod| {
-                let application = self.application(pod)?;
-                Some((application.name.clone(), Some(pod.node.clone()?)))
-            })
+            .filter_map(|pod| Some((pod.consumer.clone(), Some(pod.node.clone()?))))
             .collect();
         if !nodes.is_empty() || self.update.digest.is_some() {
             return nodes;
         }
         // Nobody waits for it yet: any node will tell whether it can be used.
-        self.first_valid()
-            .map(|application| (application.name.clone(), None))
-            .into_iter()
-            .collect()
+        let first = self.consumers.first().map(|consumer| (consumer, None));
+        first.into_iter().collect()
     }
 }
 

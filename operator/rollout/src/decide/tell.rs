@@ -109,10 +109,10 @@ impl Rollout<'_> {
             new_pod_revision: self.new_pod_revision().map(KnownRevision::shown),
             function_pods: None,
             applications: survey
-                .applications
-                .keys()
+                .consumers
+                .applications()
                 .take(APPLICATIONS)
-                .map(|name| (*name).to_owned())
+                .map(|application| application.name.clone())
                 .collect(),
         }
     }
@@ -242,7 +242,10 @@ impl Rollout<'_> {
             );
             return Summary::new(State::Ready, reason::JOB_COUNTS_RESTARTS, message);
         }
-        let message = match (self.survey.applications.is_empty(), self.pods.len()) {
+        let message = match (
+            self.survey.consumers.applications().next().is_none(),
+            self.pods.len(),
+        ) {
             (true, 0) => "no IntegratedApp uses it".to_owned(),
             _ => self.progress(),
         };
@@ -275,7 +278,7 @@ impl Rollout<'_> {
 
     /// The first application that keeps pods from following because it is not valid.
     fn not_valid(&self) -> Option<String> {
-        let applications = self.survey.applications.values();
+        let applications = self.survey.consumers.applications();
         let invalid = applications.filter_map(|application| {
             let error = application.plan.as_ref().err()?;
             Some((&application.name, error))

@@ -4,8 +4,12 @@
 
 mod crashes;
 mod failures;
+mod fleet;
 mod preflights;
+mod properties;
+mod rollback;
 mod sim;
+mod strategies;
 mod swaps;
 mod waits;
 mod world;

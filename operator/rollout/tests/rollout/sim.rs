@@ -26,7 +26,14 @@ pub(crate) enum Behaviour {
     Clumsy,
     /// It refuses every configuration.
     Picky,
+    /// It answers every request with 503.
+    Errs,
+    /// Its worker ends long after it began to serve.
+    Fades,
 }
+
+/// After so many ticks of service a worker that fades ends.
+const FADES_AFTER: u32 = 60;
 
 impl Behaviour {
     pub(crate) fn of(image: &str) -> Behaviour {
@@ -37,6 +44,8 @@ impl Behaviour {
             ("cold", Behaviour::Cold),
             ("clumsy", Behaviour::Clumsy),
             ("picky", Behaviour::Picky),
+            ("errs", Behaviour::Errs),
+            ("fades", Behaviour::Fades),
         ]
         .into_iter()
         .find(|(word, _)| image.contains(word))
@@ -58,6 +67,7 @@ struct SimSlot {
     active_for: u32,
     restarts: u64,
     aborted: u64,
+    traffic: TrafficReport,
 }
 
 impl SimSlot {
@@ -88,22 +98,41 @@ pub(crate) struct SimPod {
     pub(crate) lost: bool,
     /// Ticks until kubelet has tried the images of a pod whose slots have never started.
     trying: u32,
+    /// The slots that it has.
+    present: &'static [Slot],
 }
 
 impl SimPod {
-    pub(crate) fn new(name: &str, node: &str, order: &Order, image: &str) -> SimPod {
-        let container = |slot: Slot| json!({"name": slot.container("orders"), "image": image, "restartPolicy": "Always"});
+    pub(crate) fn new(
+        name: &str,
+        node: &str,
+        application: &str,
+        order: &Order,
+        image: &str,
+    ) -> SimPod {
+        let names = match order.single {
+            true => vec!["orders".to_owned()],
+            false => Slot::BOTH.map(|slot| slot.container("orders")).to_vec(),
+        };
+        let containers: Vec<_> = names
+            .iter()
+            .map(|name| json!({"name": name, "image": image, "restartPolicy": "Always"}))
+            .collect();
         let object = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": name, "namespace": "store", "uid": format!("uid-{name}"), "generation": 1,
-                "labels": {"app": "shop", "outrigger.dev/app": "shop"},
+                "labels": {"app": application, "outrigger.dev/app": application},
                 "annotations": {"outrigger.dev/slot-orders": order.to_json().unwrap()},
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": application,
+                    "uid": application, "controller": true,
+                }],
             },
             "spec": {
                 "nodeName": node,
                 "containers": [{"name": "web", "image": "web:1"}],
-                "initContainers": [container(Slot::A), container(Slot::B)],
+                "initContainers": containers,
             },
         });
         let slot = |id| SimSlot {
@@ -117,6 +146,7 @@ impl SimPod {
             active_for: 0,
             restarts: 0,
             aborted: 0,
+            traffic: TrafficReport::default(),
         };
         let mut pod = SimPod {
             object,
@@ -137,6 +167,10 @@ impl SimPod {
             deaf: false,
             lost: false,
             trying: 0,
+            present: match order.single {
+                true => &[Slot::A],
+                false => &Slot::BOTH,
+            },
         };
         pod.publish(1);
         pod
@@ -169,7 +203,7 @@ impl SimPod {
 
     /// Whether kubelet has done all that the spec asks for.
     fn settled(&self) -> bool {
-        Slot::BOTH.into_iter().all(|slot| {
+        self.present.iter().all(|&slot| {
             self.slots.of(slot).running() && self.slots.of(slot).image == self.spec_image(slot)
         })
     }
@@ -180,8 +214,10 @@ impl SimPod {
         let settled = self.settled();
         let mut object = self.object.clone();
         json_patch::patch(&mut object, &change.patch).unwrap();
-        let changed: Vec<_> = Slot::BOTH
-            .into_iter()
+        let changed: Vec<_> = self
+            .present
+            .iter()
+            .copied()
             .filter(|slot| {
                 let index = usize::from(*slot == Slot::B);
                 let path = format!("/spec/initContainers/{index}/image");
@@ -195,7 +231,8 @@ impl SimPod {
             Some(slot) => {
                 let other = self.slots.of(slot.peer());
                 assert!(
-                    other.replacing.is_none() && other.image == self.spec_image(slot.peer()),
+                    self.present.len() == 1
+                        || other.replacing.is_none() && other.image == self.spec_image(slot.peer()),
                     "slot {slot} was patched while the other one was being replaced"
                 );
                 let image = self.spec_image(*slot);
@@ -237,7 +274,7 @@ impl SimPod {
     fn kubelet(&mut self) {
         // Until then it goes on telling of the former images, as it does.
         self.trying = self.trying.saturating_sub(1);
-        for slot in Slot::BOTH {
+        for &slot in self.present {
             let image = self.spec_image(slot);
             let first = slot == Slot::A || self.slots.a.running();
             let state = self.slots.of_mut(slot);
@@ -254,7 +291,7 @@ impl SimPod {
                 None if state.image != image => {
                     state.replacing = Some(4);
                     // A standby that is told to stop just ends; an active slot hands over first.
-                    if self.active == slot {
+                    if self.active == slot && self.present.len() > 1 {
                         self.active = slot.peer();
                         self.pair.takeover += 1;
                     }
@@ -272,6 +309,7 @@ impl SimPod {
                         active_for: 0,
                         restarts: 0,
                         aborted: 0,
+                        traffic: TrafficReport::default(),
                     };
                 }
                 Some(left) => state.replacing = Some(left - 1),
@@ -307,7 +345,17 @@ impl SimPod {
         }
         let slot = self.slots.of_mut(self.active);
         slot.active_for += 1;
-        if Behaviour::of(&slot.image) == Behaviour::Crashes && slot.active_for == 5 {
+        let behaviour = Behaviour::of(&slot.image);
+        if slot.running() {
+            slot.traffic.answered += 10;
+            slot.traffic.server_errors += match behaviour {
+                Behaviour::Errs => 10,
+                _ => 0,
+            };
+        }
+        let crashes = behaviour == Behaviour::Crashes && slot.active_for == 5
+            || behaviour == Behaviour::Fades && slot.active_for == FADES_AFTER;
+        if crashes {
             slot.restarts += 1;
             self.active = self.active.peer();
             self.pair.takeover += 1;
@@ -324,17 +372,20 @@ impl SimPod {
     }
 
     fn publish(&mut self, observed: i64) {
-        let statuses: Vec<_> = Slot::BOTH
-            .into_iter()
-            .map(|slot| {
+        let statuses: Vec<_> = self
+            .present
+            .iter()
+            .enumerate()
+            .map(|(index, &slot)| {
                 let state = self.slots.of(slot);
+                let name = &self.object["spec"]["initContainers"][index]["name"];
                 if !state.started {
                     let reason = match slot {
                         Slot::A => "ErrImagePull",
                         Slot::B => "PodInitializing",
                     };
                     return json!({
-                        "name": slot.container("orders"), "image": state.image, "imageID": "",
+                        "name": name, "image": state.image, "imageID": "",
                         "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason}},
                     });
                 }
@@ -345,7 +396,7 @@ impl SimPod {
                     |id| json!({"terminated": {"exitCode": 0, "containerID": id.to_string()}}),
                 );
                 json!({
-                    "name": slot.container("orders"),
+                    "name": name,
                     "image": state.image,
                     "imageID": format!("registry/{}", digest_of(&state.image)),
                     "ready": state.running(),
@@ -356,9 +407,11 @@ impl SimPod {
                 })
             })
             .collect();
-        let ready = Slot::BOTH
-            .into_iter()
-            .all(|slot| self.slots.of(slot).started && !self.slots.of(slot).exited);
+        let ready = self
+            .present
+            .iter()
+            .map(|slot| self.slots.of(*slot))
+            .all(|slot| slot.started && !slot.exited);
         self.object["status"] = json!({
             "phase": "Running",
             "podIP": "10.0.0.1",
@@ -398,7 +451,7 @@ impl SimPod {
             },
             worker_restarts: state.restarts,
             drained: role == Role::Standby,
-            traffic: TrafficReport::default(),
+            traffic: state.traffic.clone(),
             handover: HandoverReport {
                 aborted: state.aborted,
                 last_error: (state.aborted > 0).then(|| "no acknowledgement".into()),

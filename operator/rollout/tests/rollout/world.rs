@@ -45,6 +45,11 @@ pub(crate) struct World {
     pub(crate) actions: usize,
     idle: u32,
     pub(crate) done: Vec<Action>,
+    pub(crate) evicted: Vec<String>,
+}
+
+fn is_swapping(order: &Order) -> bool {
+    order.phase != Phase::Rest || order.revision.a != order.revision.b
 }
 
 pub(crate) fn sidecar(image: &str) -> IntegrationSidecar {
@@ -91,6 +96,7 @@ impl World {
             actions: 0,
             idle: 0,
             done: Vec::new(),
+            evicted: Vec::new(),
         };
         for (name, node) in pods {
             world.create(name, node);
@@ -100,29 +106,48 @@ impl World {
 
     /// A pod as the injector makes it now.
     pub(crate) fn create(&mut self, name: &str, node: &str) {
+        self.create_of(name, node, "shop");
+    }
+
+    /// A pod of an application.
+    pub(crate) fn create_of(&mut self, name: &str, node: &str, application: &str) {
+        let single = self.sidecar.spec.container.is_some();
         let (revision, image) = revision_for_new_pod(&self.sidecar);
         let order = Order {
             v: Order::VERSION,
             term: 1,
             active: Slot::A,
-            config: PerSlot::both(self.plan().sidecars[0].document_hash().unwrap().to_owned()),
+            config: PerSlot::both(self.plan().sidecars[0].order_config().unwrap().to_owned()),
             revision: PerSlot::both(revision),
             admin: PerSlot { a: 15020, b: 15021 },
             phase: Phase::Rest,
             since: "1970-01-01T00:00:00Z".into(),
-            single: false,
+            single,
             replaced: None,
             notes: Default::default(),
         };
-        self.pods.push(SimPod::new(name, node, &order, &image));
+        let pod = SimPod::new(name, node, application, &order, &image);
+        self.pods.push(pod);
     }
 
     pub(crate) fn plan(&self) -> ApplicationPlan {
+        self.plan_of("shop")
+    }
+
+    fn plan_of(&self, name: &str) -> ApplicationPlan {
+        let mut application = self.application.clone();
+        application.metadata.name = Some(name.to_owned());
         let referenced = Referenced {
             sidecars: BTreeMap::from([("orders".to_owned(), self.sidecar.clone())]),
             ..Referenced::default()
         };
-        ApplicationPlan::new(&self.application, &referenced).unwrap()
+        ApplicationPlan::new(&application, &referenced).unwrap()
+    }
+
+    pub(crate) fn set_image_once(&mut self, image: &str) {
+        if self.sidecar.spec.image != image {
+            self.set_image(image);
+        }
     }
 
     pub(crate) fn set_image(&mut self, image: &str) {
@@ -172,22 +197,34 @@ impl World {
             .collect()
     }
 
-    /// What the operator decides now, its questions answered.
-    pub(crate) fn decide(&self) -> Decision {
-        let plan = self.plan();
-        let documents = match self.published {
-            true => BTreeSet::from([plan.sidecars[0].document_hash().unwrap().to_owned()]),
-            false => BTreeSet::new(),
-        };
-        let applications = [Application {
-            name: "shop".into(),
+    fn has_pods_of(&self, application: &str) -> bool {
+        let mut pods = self.pods.iter();
+        pods.any(|pod| pod.object["metadata"]["labels"]["app"] == application)
+    }
+
+    fn application_of(&self, name: &str) -> Application {
+        let plan = self.plan_of(name);
+        Application {
+            name: name.to_owned(),
             sidecar: "orders".into(),
+            documents: match self.published {
+                true => BTreeSet::from([plan.sidecars[0].order_config().unwrap().to_owned()]),
+                false => BTreeSet::new(),
+            },
             plan: match self.invalid {
                 true => Err("no such sidecar".into()),
                 false => Ok(plan),
             },
-            documents,
-        }];
+        }
+    }
+
+    /// What the operator decides now, its questions answered.
+    pub(crate) fn decide(&self) -> Decision {
+        let names = ["shop", "till"];
+        let names = names
+            .iter()
+            .filter(|name| **name == "shop" || self.has_pods_of(name));
+        let applications: Vec<_> = names.map(|name| self.application_of(name)).collect();
         let pods: Vec<Arc<Pod>> = self.pods.iter().map(SimPod::pod).collect();
         let revisions: Vec<_> = self.revisions.values().cloned().collect();
         let trials: Vec<Arc<Pod>> = self
@@ -201,7 +238,7 @@ impl World {
             let decision = decide(&Observed {
                 sidecar: &self.sidecar,
                 applications: &applications,
-                shared_config: None,
+                shared: None,
                 pods: &pods,
                 lost_nodes: &self.lost_nodes,
                 revisions: &revisions,
@@ -336,20 +373,53 @@ impl World {
                 self.revisions.remove(name).unwrap();
             }
             Action::Try {
+                consumer,
                 node,
                 image,
                 revision,
-                ..
-            } => self.begin_trial(node.as_deref(), image, revision),
+            } => {
+                let application = consumer.application().unwrap();
+                self.begin_trial(application, node.as_deref(), image, revision);
+            }
             Action::EndTrial(name) => {
                 self.trials.remove(name).unwrap();
             }
-            Action::Patch(change) => self.pod_mut(&change.pod).patch(change),
+            Action::Patch(change) => {
+                self.pod_mut(&change.pod).patch(change);
+                if is_swapping(&change.after) && !is_swapping(&change.before) {
+                    self.keeps_its_limits();
+                }
+            }
             Action::Evict { pod, .. } => self.evict(pod),
         }
     }
 
+    /// What must hold whenever one more pod is disturbed.
+    fn keeps_its_limits(&self) {
+        let share = self.sidecar.spec.effective_update().max_unavailable;
+        for application in ["shop", "till", ""] {
+            let pods = self.pods.iter().filter(|pod| {
+                let metadata = &pod.object["metadata"];
+                let ours = application.is_empty() || metadata["labels"]["app"] == application;
+                ours && metadata["deletionTimestamp"].is_null()
+            });
+            let (mut all, mut disturbed) = (0, 0);
+            for pod in pods {
+                all += 1;
+                let node = pod.object["spec"]["nodeName"].as_str().unwrap();
+                let lost = self.lost_nodes.contains(node);
+                disturbed += usize::from(is_swapping(&pod.order()) && !lost);
+            }
+            let allowed = share.rounded_down(all).max(1);
+            assert!(
+                disturbed <= allowed,
+                "{disturbed} of {all} pods of {application:?}"
+            );
+        }
+    }
+
     fn evict(&mut self, pod: &str) {
+        self.evicted.push(pod.to_owned());
         let ends = format!("{:.0}", self.now + SignedDuration::from_secs(1));
         self.pod_mut(pod).object["metadata"]["deletionTimestamp"] = ends.into();
     }
@@ -360,8 +430,8 @@ impl World {
         annotations.insert(key.to_owned(), value);
     }
 
-    fn begin_trial(&mut self, node: Option<&str>, image: &str, revision: &str) {
-        let plan = self.plan();
+    fn begin_trial(&mut self, application: &str, node: Option<&str>, image: &str, revision: &str) {
+        let plan = self.plan_of(application);
         let trial = Trial {
             image,
             revision,

@@ -1,0 +1,189 @@
+//! The other strategies.
+
+use outrigger_api::conditions::reason;
+use outrigger_api::{ForeignContainer, RESUME_ANNOTATION, UpdateStrategy};
+use outrigger_control::Phase;
+use outrigger_plan::revision_name;
+use outrigger_rollout::State;
+use serde_json::json;
+
+use crate::fleet::{fleet, updated};
+use crate::swaps::phases;
+use crate::world::World;
+
+fn with(strategy: UpdateStrategy, pods: usize) -> World {
+    let mut world = fleet(pods);
+    world.update().strategy = Some(strategy);
+    world
+}
+
+/// Pods with an image that is not built on the chassis.
+fn foreign(image: &str) -> World {
+    let mut world = World::new(image, &[]);
+    world.sidecar.spec.functions.clear();
+    world.sidecar.spec.container = Some(ForeignContainer::default());
+    world.create("web-0", "node-0");
+    world.create("web-1", "node-1");
+    world.settle();
+    world.done.clear();
+    world
+}
+
+#[test]
+fn a_single_container_is_replaced_pod_by_pod() {
+    let mut world = foreign("good:1");
+    world.set_image("good:2");
+    let decision = world.settle();
+    assert_eq!(decision.summary.message, "2 of 2 pods have good:2");
+    let expected = [Phase::PatchOld, Phase::Soak, Phase::Rest];
+    assert_eq!(phases(&world, "web-0"), expected);
+    assert_eq!(phases(&world, "web-1"), expected);
+    world.set_image("good:1");
+    assert_eq!(world.settle().summary.message, "2 of 2 pods have good:1");
+}
+
+#[test]
+fn a_single_container_that_ends_gets_its_former_image_back() {
+    let mut world = foreign("good:1");
+    world.set_image("exits:2");
+    let decision = world.settle();
+    assert_eq!(decision.summary.reason, reason::REVISION_FAILED);
+    assert_eq!(updated(&world, "good:1").len(), 2);
+    assert_eq!(phases(&world, "web-1"), []);
+}
+
+#[test]
+fn slots_are_replaced_in_place_when_that_is_asked_for() {
+    let mut world = with(UpdateStrategy::InPlace, 2);
+    world.set_image("good:2");
+    assert_eq!(world.settle().summary.message, "2 of 2 pods have good:2");
+    let phases = phases(&world, "web-00");
+    assert!(!phases.contains(&Phase::Handover), "{phases:?}");
+    assert!(!phases.contains(&Phase::Soak), "{phases:?}");
+}
+
+#[test]
+fn staged_pods_keep_their_image_until_the_rollout_is_resumed() {
+    let mut world = with(UpdateStrategy::Staged, 2);
+    world.set_image("good:2");
+    let decision = world.settle();
+    assert_eq!(decision.summary.state, State::Ready);
+    assert_eq!(decision.summary.reason, reason::STAGED);
+    assert_eq!(decision.status.new_pod_revision.unwrap().image, "good:2");
+    assert_eq!(decision.status.current_revision.unwrap().image, "good:1");
+    assert!(world.trials.is_empty(), "preflights are cleaned up");
+    world.create("web-02", "node-0");
+    assert_eq!(updated(&world, "good:2"), ["web-02"]);
+    assert_eq!(world.settle().summary.reason, reason::STAGED);
+    let annotations = world.sidecar.metadata.annotations.get_or_insert_default();
+    annotations.insert(RESUME_ANNOTATION.into(), revision_name("orders", "good:2"));
+    let decision = world.settle();
+    assert_eq!(decision.summary.message, "3 of 3 pods have good:2");
+    assert_eq!(decision.status.new_pod_revision, None);
+    // Another image is staged again.
+    world.set_image("good:3");
+    assert_eq!(world.settle().summary.reason, reason::STAGED);
+}
+
+/// Lets the controllers and kubelets of evicted pods do their work.
+fn succeed(world: &mut World) {
+    let mut ended: Vec<_> = Vec::new();
+    world.pods.retain(|pod| {
+        let metadata = &pod.object["metadata"];
+        let ends = !metadata["deletionTimestamp"].is_null();
+        if ends {
+            let name = metadata["name"].as_str().unwrap();
+            ended.push((name.to_owned(), pod.object["spec"]["nodeName"].clone()));
+        }
+        !ends
+    });
+    for (name, node) in ended {
+        world.create(&format!("{name}x"), node.as_str().unwrap());
+    }
+}
+
+/// Turns until the rollout is over; the most pods that were away at once.
+fn recreate(world: &mut World) -> usize {
+    let mut most = 0;
+    for turn in 0..3_000 {
+        let decision = world.turn();
+        if decision.summary.state != State::Reconciling && decision.actions.is_empty() {
+            return most;
+        }
+        let ends =
+            |pod: &&crate::sim::SimPod| !pod.object["metadata"]["deletionTimestamp"].is_null();
+        most = most.max(world.pods.iter().filter(ends).count());
+        if turn % 7 == 0 {
+            succeed(world);
+        }
+    }
+    panic!("never over: {:?}", world.decide());
+}
+
+#[test]
+fn pods_are_evicted_within_the_limit_and_their_successors_have_the_new_image() {
+    let mut world = with(UpdateStrategy::Recreate, 4);
+    world.set_image("good:2");
+    assert_eq!(recreate(&mut world), 1);
+    let decision = world.settle();
+    assert_eq!(decision.summary.message, "4 of 4 pods have good:2");
+    assert_eq!(decision.status.new_pod_revision, None);
+    assert_eq!(world.evicted.len(), 4);
+}
+
+#[test]
+fn a_pod_without_a_controller_is_reported_and_not_evicted() {
+    let mut world = with(UpdateStrategy::Recreate, 2);
+    world.pod_mut("web-00").object["metadata"]["ownerReferences"] = json!([]);
+    world.set_image("good:2");
+    for turn in 0..600 {
+        world.turn();
+        if turn % 7 == 0 {
+            succeed(&mut world);
+        }
+    }
+    let decision = world.decide();
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert_eq!(
+        decision.summary.message,
+        "pod web-00 has no controller that would create it anew; 1 of 2 pods have good:2"
+    );
+    assert_eq!(world.evicted, ["web-01"]);
+}
+
+#[test]
+fn a_budget_keeps_a_pod_from_being_evicted() {
+    let mut world = with(UpdateStrategy::Recreate, 2);
+    let budget = json!({
+        "metadata": {"name": "shop"},
+        "spec": {"selector": {"matchLabels": {"app": "shop"}}},
+        "status": {"disruptionsAllowed": 0, "currentHealthy": 2, "desiredHealthy": 2, "expectedPods": 2},
+    });
+    world.budgets = vec![serde_json::from_value(budget).unwrap()];
+    world.set_image("good:2");
+    for _ in 0..200 {
+        world.turn();
+    }
+    let decision = world.decide();
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert!(
+        decision
+            .summary
+            .message
+            .contains("PodDisruptionBudget shop")
+    );
+    assert!(world.evicted.is_empty());
+}
+
+#[test]
+fn a_strategy_that_changes_in_the_middle_is_followed() {
+    let mut world = with(UpdateStrategy::HotSwap, 3);
+    world.set_image("good:2");
+    world.until_phase("web-01", Phase::Warm);
+    world.update().strategy = Some(UpdateStrategy::Staged);
+    let decision = world.settle();
+    assert_eq!(decision.summary.reason, reason::STAGED);
+    assert_eq!(updated(&world, "good:2"), ["web-00", "web-01"]);
+    world.update().strategy = Some(UpdateStrategy::InPlace);
+    assert_eq!(world.settle().summary.message, "3 of 3 pods have good:2");
+}
