@@ -45,3 +45,25 @@ LABEL org.opencontainers.image.title="outrigger-example-risk" \
 COPY ${BINARIES}/risk /risk
 USER 65532:65532
 ENTRYPOINT ["/risk"]
+
+FROM scratch AS redact
+ARG BINARIES
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="outrigger-example-redact" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV OUTRIGGER_SIDECAR_VERSION="${VERSION}"
+COPY ${BINARIES}/redact /redact
+USER 65532:65532
+ENTRYPOINT ["/redact"]
+CMD ["slot"]
+
+FROM scratch AS tickets
+ARG BINARIES
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="outrigger-example-tickets" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY ${BINARIES}/tickets /tickets
+USER 65532:65532
+ENTRYPOINT ["/tickets"]

@@ -114,7 +114,7 @@ bench-locality: lab-up binaries ## Compare local bytes with the most that can be
 binaries: toolchain ## Build the static programs of the images, and the plugin of kubectl
 	cargo build --release --locked --target $(TARGET) \
 		--package outrigger-operator --package outrigger-sidecar \
-		--package outrigger-example-checkout --package outrigger-example-risk --package outrigger-cli
+		--package outrigger-example-checkout --package outrigger-example-risk --package outrigger-example-redact --package outrigger-cli
 
 .PHONY: cli
 cli: toolchain ## Build the plugin of kubectl: target/$(TARGET)/release/kubectl-outrigger
@@ -122,7 +122,7 @@ cli: toolchain ## Build the plugin of kubectl: target/$(TARGET)/release/kubectl-
 
 .PHONY: images
 images: binaries ## Build the images with buildah or docker
-	for name in operator sidecar checkout risk; do \
+	for name in operator sidecar checkout risk redact tickets; do \
 		$(BUILDER) build --file Dockerfile --target $$name --build-arg VERSION=$(VERSION) --tag outrigger/$$name:$(VERSION) . ; \
 	done
 

@@ -34,7 +34,7 @@ pub(crate) enum OrderFile {
     Absent,
     /// Why it is not an order.
     Unreadable(String),
-    Order(Order),
+    Order(Box<Order>),
 }
 
 impl ControlFiles {
@@ -109,7 +109,7 @@ impl ControlFiles {
             // The file of an annotation that is not there yet is empty.
             Ok(text) if text.trim().is_empty() => OrderFile::Absent,
             Ok(text) => match Order::parse(&text) {
-                Ok(order) => OrderFile::Order(order),
+                Ok(order) => OrderFile::Order(Box::new(order)),
                 Err(error) => OrderFile::Unreadable(error.to_string()),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => OrderFile::Absent,
@@ -224,7 +224,7 @@ mod tests {
         files.changed().await.unwrap();
         assert!(matches!(files.order(), OrderFile::Unreadable(_)));
         std::fs::write(&path, &text).unwrap();
-        while files.order() != OrderFile::Order(order()) {
+        while files.order() != OrderFile::Order(Box::new(order())) {
             files.changed().await.unwrap();
         }
     }
@@ -264,7 +264,7 @@ mod tests {
         let path = directories.control.join(layout::ORDER_FILE);
         std::fs::write(path, order().to_json().unwrap()).unwrap();
         files.changed().await.unwrap();
-        assert_eq!(files.order(), OrderFile::Order(order()));
+        assert_eq!(files.order(), OrderFile::Order(Box::new(order())));
     }
 
     #[tokio::test]

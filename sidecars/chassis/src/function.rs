@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -27,8 +28,10 @@ pub trait Function: Send + Sync + 'static {
     ) -> BoxFuture<'static, Response<ResponseBody>>;
 
     /// Resolves when the function could answer its first request at once, e.g. when it has a
-    /// connection to its store; or says why it cannot.
-    fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>>;
+    /// connection to its store; or says why it cannot. Unless it says otherwise it can at once.
+    fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
+        futures::future::ready(Ok(())).boxed()
+    }
 }
 
 /// The functions of one document, by name.

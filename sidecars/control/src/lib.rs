@@ -18,6 +18,8 @@ pub use document::{
     SharedDocument, TenantDocument, Tenants, Values,
 };
 pub use hash::content_hash;
-pub use order::{Answered, InvalidOrder, MAX_TERM_STEP, Notes, Order, Pair, PerSlot, Phase, Soaked};
+pub use order::{
+    Answered, InvalidOrder, MAX_TERM_STEP, Notes, Order, Pair, PerSlot, Phase, Soaked,
+};
 pub use report::{ConfigurationReport, HandoverReport, Refusal, Report, Role, TrafficReport};
 pub use slot::{Slot, UnknownSlot};

@@ -72,7 +72,7 @@ impl Follower {
 
     fn look(&mut self) {
         let (order, unreadable) = match self.files.order() {
-            OrderFile::Order(order) => (Some(order), None),
+            OrderFile::Order(order) => (Some(*order), None),
             OrderFile::Unreadable(reason) => (None, Some(reason)),
             OrderFile::Absent => (None, None),
         };

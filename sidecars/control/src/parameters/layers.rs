@@ -71,6 +71,22 @@ impl Merged {
         allowed: &[&str],
         read_secret: ReadSecret<'_>,
     ) -> Result<Merged, InvalidParameters> {
+        Merged::where_known(layers, Some(allowed), read_secret)
+    }
+
+    /// Merges layers whose parameters may have any names, later ones winning.
+    pub(super) fn of_any_names(
+        layers: &[Layer],
+        read_secret: ReadSecret<'_>,
+    ) -> Result<Merged, InvalidParameters> {
+        Merged::where_known(layers, None, read_secret)
+    }
+
+    fn where_known(
+        layers: &[Layer],
+        allowed: Option<&[&str]>,
+        read_secret: ReadSecret<'_>,
+    ) -> Result<Merged, InvalidParameters> {
         let mut merged = Merged {
             fields: BTreeMap::new(),
             sources: Vec::new(),
@@ -82,7 +98,9 @@ impl Merged {
                 Values::Secret(name) => parse_text(&read_secret(name)?),
             };
             for (field, value) in values {
-                if !allowed.contains(&field.as_str()) {
+                if let Some(allowed) = allowed
+                    && !allowed.contains(&field.as_str())
+                {
                     return Err(InvalidParameters::Unknown {
                         source_name: layer.source.clone(),
                         field,
@@ -94,6 +112,12 @@ impl Merged {
             merged.sources.push(layer.source.clone());
         }
         Ok(merged)
+    }
+
+    /// All parameters with their values.
+    pub(super) fn into_values(self) -> Map<String, Value> {
+        let values = self.fields.into_iter();
+        values.map(|(field, (_, value))| (field, value)).collect()
     }
 
     /// The value of a parameter, if given, when it has the right form and `accept` takes it.

@@ -1,0 +1,112 @@
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde::Serialize;
+
+use crate::{Problem, RequestBody, ResponseBody};
+
+/// Reads a request's body to its end and returns it, or the problem to answer with: 413 for a body
+/// of more than `limit` bytes, 400 for one that broke off.
+///
+/// Of a body that is too large the rest is read too, and thrown away, so that the connection can
+/// be kept and handed over.
+pub async fn read_body(mut body: RequestBody, limit: usize) -> Result<Bytes, Problem> {
+    let mut kept = BytesMut::new();
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "body-incomplete",
+                format!("the body broke off after {length} bytes: {error}"),
+            )
+        })?;
+        // Trailers mean nothing here.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length = length.saturating_add(data.len());
+        if length <= limit {
+            kept.extend_from_slice(&data);
+        } else {
+            kept.clear();
+        }
+    }
+    if length > limit {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            format!("the body has {length} bytes; allowed are {limit}"),
+        ));
+    }
+    Ok(kept.freeze())
+}
+
+/// An answer with a JSON body.
+///
+/// A value that has no JSON form, such as a map whose keys are no text, is an internal error of the
+/// function and answered as one.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
+    match serde_json::to_vec(value) {
+        Ok(text) => {
+            let mut response = Response::new(full(text));
+            *response.status_mut() = status;
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal-error",
+            format!("the answer has no JSON form: {error}"),
+        )
+        .into_response(),
+    }
+}
+
+/// A body that is there already.
+pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::BoxError;
+
+    fn pieces(pieces: &[Result<&'static str, &'static str>]) -> RequestBody {
+        let frames: Vec<Result<_, BoxError>> = pieces
+            .iter()
+            .map(|piece| match piece {
+                Ok(data) => Ok(Frame::data(Bytes::from_static(data.as_bytes()))),
+                Err(error) => Err((*error).into()),
+            })
+            .collect();
+        StreamBody::new(stream::iter(frames)).boxed_unsync()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_within_its_limit() {
+        let body = read_body(pieces(&[Ok("ab"), Ok("cd")]), 4).await.unwrap();
+        assert_eq!(body, "abcd");
+        let refused = read_body(pieces(&[Ok("ab"), Ok("cde")]), 4).await;
+        assert_eq!(refused.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let broken = read_body(pieces(&[Ok("ab"), Err("reset")]), 4).await;
+        assert_eq!(broken.unwrap_err().status(), StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn a_value_without_a_json_form_is_an_internal_error() {
+        let map = std::collections::BTreeMap::from([([1_u8, 2], 3)]);
+        let response = json(StatusCode::OK, &map);
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
