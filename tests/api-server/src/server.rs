@@ -117,6 +117,11 @@ impl ApiServer {
         self.state.lock().lists.clone()
     }
 
+    /// All objects, by path.
+    pub fn objects(&self) -> BTreeMap<String, Value> {
+        self.state.lock().objects.clone()
+    }
+
     /// The objects whose path begins so.
     pub fn under(&self, prefix: &str) -> Vec<Value> {
         let state = self.state.lock();
@@ -168,6 +173,10 @@ impl ApiServer {
         if parts.method == Method::GET {
             return self.read(address, &query);
         }
+        let body = match parts.method {
+            Method::POST if address.is_collection() && address.is_pod() => self.admitted(body),
+            _ => body,
+        };
         self.change(|state| {
             let line = format!("{} {}", parts.method, parts.uri.path());
             state.writes.push(line);
@@ -183,7 +192,6 @@ impl ApiServer {
             match (parts.method, form) {
                 (Method::POST, _) if address.is_eviction() => evict(state, &address, &body),
                 (Method::POST, _) if address.is_collection() => {
-                    let body = state.admitted(&address, body);
                     let stored = match query.get("dryRun").map(String::as_str) {
                         Some("All") => body,
                         _ => state.create(&address, body)?,
@@ -199,6 +207,15 @@ impl ApiServer {
             }
         })
         .map_or_else(failure, |(status, object)| json_answer(status, &object))
+    }
+
+    /// A new pod as the webhook makes it, which may look at the server's objects.
+    fn admitted(&self, pod: Value) -> Value {
+        let webhook = self.state.lock().webhook.clone();
+        match webhook {
+            Some(webhook) => webhook(pod),
+            None => pod,
+        }
     }
 
     fn read(&self, address: Address, query: &BTreeMap<String, String>) -> Answer {

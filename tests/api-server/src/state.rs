@@ -88,14 +88,6 @@ impl State {
         Some(object)
     }
 
-    /// A new object as the webhook makes it.
-    pub(crate) fn admitted(&self, collection: &Address, body: Value) -> Value {
-        match &self.webhook {
-            Some(webhook) if collection.is_pod() => webhook(body),
-            _ => body,
-        }
-    }
-
     pub(crate) fn create(
         &mut self,
         collection: &Address,
