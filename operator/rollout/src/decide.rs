@@ -1,6 +1,7 @@
 //! The rollout of one sidecar: from everything that is seen of it to what is done next.
 
 mod begin;
+mod drift;
 mod evictions;
 mod survey;
 mod tell;
@@ -100,6 +101,8 @@ struct Rollout<'a> {
     swapping: Vec<Waiting>,
     /// Why no swap begins.
     waiting: Vec<String>,
+    /// Images that somebody keeps changing.
+    drifts: Vec<String>,
     /// Why the image cannot be used.
     refused: Option<String>,
     /// What the preflights wait for, while they are under way.
@@ -124,6 +127,7 @@ impl<'a> Rollout<'a> {
             again: None,
             swapping: Vec::new(),
             waiting: Vec::new(),
+            drifts: Vec::new(),
             refused: None,
             trying: None,
             failures: Vec::new(),
@@ -203,8 +207,13 @@ impl<'a> Rollout<'a> {
 
     fn advance(&mut self, pod: &SwapPod, target: &KnownRevision) {
         let answers = self.seen.answers.get(&pod.uid);
-        let goal = self.goal(pod, target);
-        match step(pod, answers, &goal) {
+        let step = step(pod, answers, &self.goal(pod, target));
+        self.take(pod, target, step);
+    }
+
+    /// Takes a step of a pod to its target.
+    fn take(&mut self, pod: &SwapPod, target: &KnownRevision, step: Step) {
+        match step {
             Step::Rest => {}
             Step::Change(change) => self.patch(pod, change),
             Step::Wait(waiting) => {

@@ -90,6 +90,32 @@ pub fn step(pod: &SwapPod, answers: Option<&Answers>, goal: &Goal<'_>) -> Step {
         .unwrap_or_else(|| swap.advance())
 }
 
+/// The next step of a pod at rest whose slot has another image than that of its revision, the goal's
+/// target.
+pub(crate) fn give_back(
+    pod: &SwapPod,
+    slot: Slot,
+    answers: Option<&Answers>,
+    goal: &Goal<'_>,
+) -> Step {
+    let swap = Swap { pod, answers, goal };
+    let step = match (pod.order.single, swap.who_serves()) {
+        (true, _) => swap.replace_single(),
+        (false, Ok(_)) => swap.replace(slot, Phase::PatchStandby),
+        (false, Err(waiting)) => return Step::Wait(waiting),
+    };
+    let Step::Change(mut change) = step else {
+        return step;
+    };
+    change
+        .order
+        .notes
+        .corrected
+        .clone_from(&pod.order.notes.corrected);
+    change.order.notes.corrected.push(slot);
+    Step::Change(change)
+}
+
 struct Swap<'a> {
     pod: &'a SwapPod,
     answers: Option<&'a Answers>,

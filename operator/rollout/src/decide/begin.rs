@@ -3,12 +3,24 @@
 use std::sync::Arc;
 
 use outrigger_api::UpdateStrategy;
+use outrigger_control::Slot;
 
+use super::drift::Drift;
 use super::{RECHECK, Rollout};
 use crate::budget::Budgets;
 use crate::limits::Limits;
 use crate::revision::KnownRevision;
 use crate::{Action, SwapPod};
+
+/// What is begun with a pod.
+enum Next {
+    /// Both slots get a revision.
+    Swap(KnownRevision),
+    /// Its successor gets a revision.
+    Evict(KnownRevision),
+    /// A slot gets its own image again.
+    GiveBack(Slot, KnownRevision),
+}
 
 impl Rollout<'_> {
     /// Begins as many pods as may be disturbed at once.
@@ -25,7 +37,7 @@ impl Rollout<'_> {
             .iter()
             .filter(|pod| !pod.is_swapping() && !pod.deleting);
         for pod in resting {
-            let Some(target) = self.survey.next_of(pod, tried, update.rolls_back) else {
+            let Some(next) = self.next(pod, tried, update.rolls_back) else {
                 continue;
             };
             // What is not Ready on its account is disturbed already.
@@ -36,7 +48,7 @@ impl Rollout<'_> {
                 }
                 continue;
             }
-            if let Some(obstacle) = self.obstacle(pod) {
+            if let Some(obstacle) = self.obstacle(pod, &next) {
                 self.waiting.push(obstacle);
                 continue;
             }
@@ -61,16 +73,34 @@ impl Rollout<'_> {
             if !counted {
                 limits.take(pod);
             }
-            self.begin_one(pod, &target);
+            self.begin_one(pod, &next);
         }
         if !self.waiting.is_empty() {
             self.look_again(RECHECK);
         }
     }
 
-    fn begin_one(&mut self, pod: &SwapPod, target: &KnownRevision) {
-        match self.survey.strategy {
-            UpdateStrategy::Recreate => {
+    fn next(&mut self, pod: &SwapPod, tried: bool, rolls_back: bool) -> Option<Next> {
+        if let Some(target) = self.survey.next_of(pod, tried, rolls_back) {
+            return Some(match self.survey.strategy {
+                UpdateStrategy::Recreate => Next::Evict(target),
+                _ => Next::Swap(target),
+            });
+        }
+        match self.drift(pod)? {
+            Drift::Correct(slot, revision) => Some(Next::GiveBack(slot, revision)),
+            Drift::Again(what) => {
+                self.drifts.push(what);
+                None
+            }
+        }
+    }
+
+    fn begin_one(&mut self, pod: &SwapPod, next: &Next) {
+        match next {
+            Next::Swap(target) => self.advance(pod, target),
+            Next::GiveBack(slot, revision) => self.correct(pod, *slot, revision),
+            Next::Evict(target) => {
                 self.evictions.begin(pod, self.seen.now);
                 self.actions.push(Action::Evict {
                     pod: pod.name.clone(),
@@ -78,7 +108,6 @@ impl Rollout<'_> {
                     revision: target.name.clone(),
                 });
             }
-            _ => self.advance(pod, target),
         }
     }
 
@@ -106,7 +135,7 @@ impl Rollout<'_> {
     }
 
     /// Why a pod cannot be begun now, budgets apart.
-    fn obstacle(&self, pod: &SwapPod) -> Option<String> {
+    fn obstacle(&self, pod: &SwapPod, next: &Next) -> Option<String> {
         if self.survey.is_lost(pod) {
             let node = pod.node.as_deref().unwrap_or_default();
             return Some(format!("pod {}: its node {node} is not Ready", pod.name));
@@ -117,7 +146,7 @@ impl Rollout<'_> {
                 pod.name
             ));
         }
-        if self.survey.strategy == UpdateStrategy::Recreate {
+        if matches!(next, Next::Evict(_)) {
             let what = "no controller that would create it anew";
             return pod
                 .controller

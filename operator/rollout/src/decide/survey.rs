@@ -35,6 +35,8 @@ pub(super) struct Survey<'a> {
     /// UIDs of the pods that are to get the spec's revision.
     pub(super) follows: BTreeSet<String>,
     lost_nodes: &'a BTreeSet<String>,
+    /// The digests with which revisions run in pods.
+    digests: BTreeMap<String, String>,
 }
 
 impl<'a> Survey<'a> {
@@ -52,10 +54,11 @@ impl<'a> Survey<'a> {
             current: update.clone(),
             strategy: strategy(seen, &update),
             update,
-            pods: pods.into(),
             wrong,
             follows: BTreeSet::new(),
             lost_nodes: seen.lost_nodes,
+            digests: digests(&pods),
+            pods: pods.into(),
             consumers: Consumers::new(seen.applications, seen.shared),
             known,
             name,
@@ -192,12 +195,7 @@ impl<'a> Survey<'a> {
     /// one, a slot would return to an image string that it had before.
     fn with_digest(&self, mut revision: KnownRevision) -> KnownRevision {
         if revision.digest.is_none() {
-            let slots = self.pods.iter().flat_map(|pod| {
-                Slot::BOTH.map(|slot| (pod.order.revision.of(slot), pod.slots.of(slot)))
-            });
-            revision.digest = slots
-                .filter(|(name, _)| **name == revision.name)
-                .find_map(|(_, slot)| slot.container.digest.clone());
+            revision.digest = self.digests.get(&revision.name).cloned();
         }
         revision
     }
@@ -269,6 +267,19 @@ impl<'a> Survey<'a> {
         let first = self.consumers.first().map(|consumer| (consumer, None));
         first.into_iter().collect()
     }
+}
+
+fn digests(pods: &[SwapPod]) -> BTreeMap<String, String> {
+    let mut digests = BTreeMap::new();
+    for pod in pods {
+        for slot in Slot::BOTH {
+            if let Some(digest) = &pod.slots.of(slot).container.digest {
+                let name = pod.order.revision.of(slot).clone();
+                digests.entry(name).or_insert_with(|| digest.clone());
+            }
+        }
+    }
+    digests
 }
 
 fn strategy(seen: &Observed<'_>, update: &KnownRevision) -> UpdateStrategy {

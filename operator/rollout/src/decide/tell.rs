@@ -229,6 +229,9 @@ impl Rollout<'_> {
         if let Some(wrong) = self.survey.wrong.first() {
             return Summary::new(State::Stalled, reason::WAITING, wrong);
         }
+        if let Some(drift) = self.drifts.first() {
+            return Summary::new(State::Stalled, reason::IMAGE_DRIFT, drift);
+        }
         if let Some(message) = self.not_valid() {
             return Summary::new(State::Reconciling, reason::WAITING, message);
         }

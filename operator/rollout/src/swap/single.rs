@@ -33,7 +33,7 @@ impl Swap<'_> {
         }
     }
 
-    fn replace_single(&self) -> Step {
+    pub(super) fn replace_single(&self) -> Step {
         let mut change = self.image(ONLY);
         let order = &mut change.order;
         order.revision.b.clone_from(&order.revision.a);

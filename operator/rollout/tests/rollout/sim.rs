@@ -362,6 +362,14 @@ impl SimPod {
         }
     }
 
+    /// Somebody gives a slot another image.
+    pub(crate) fn meddle(&mut self, slot: Slot, image: &str) {
+        let index = usize::from(slot == Slot::B);
+        self.object["spec"]["initContainers"][index]["image"] = image.into();
+        let generation = self.object["metadata"]["generation"].as_i64().unwrap();
+        self.object["metadata"]["generation"] = (generation + 1).into();
+    }
+
     /// Ends a worker, as `kill -9` does.
     pub(crate) fn kill(&mut self, slot: Slot) {
         self.slots.of_mut(slot).restarts += 1;
