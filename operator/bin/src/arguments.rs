@@ -1,6 +1,8 @@
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use outrigger_hdfs::Network;
-use outrigger_injection::Settings;
+use outrigger_injection::{COPY_COMMAND, PULLED_COMMAND, Settings};
 use outrigger_runtime::LogFormat;
 use outrigger_webhook::{ConfigurationSettings, FailurePolicy};
 
@@ -21,6 +23,15 @@ pub(crate) enum Command {
     /// Stop the operator and let every pod go that waits for a node, so that the operator can be
     /// removed.
     Release(ReleaseArguments),
+    /// Copy this program to a path, so that a container of another image can run it.
+    #[command(name = COPY_COMMAND, hide = true)]
+    CopyTo {
+        /// The path, in a volume that both containers have.
+        path: PathBuf,
+    },
+    /// Do nothing: that it runs shows that the image around it was pulled.
+    #[command(name = PULLED_COMMAND, hide = true)]
+    Pulled,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -150,6 +161,19 @@ mod tests {
         assert_eq!(port(0), Some(arguments.webhook_port.into()));
         assert_eq!(port(1), Some(arguments.http_port.into()));
         assert_eq!(container["env"][1]["name"], "POD_NAME");
+    }
+
+    /// What the preflight pod of an image that is not built on the chassis runs.
+    #[test]
+    fn the_arguments_of_preflight_pods_are_taken() {
+        let parse = |arguments: &[&str]| {
+            let program = ["outrigger-operator"];
+            let parsed = Arguments::try_parse_from(program.iter().chain(arguments));
+            parsed.unwrap().command
+        };
+        let copy = parse(&[COPY_COMMAND, "/volume/program"]);
+        assert!(matches!(copy, Command::CopyTo { path } if path == "/volume/program"));
+        assert!(matches!(parse(&[PULLED_COMMAND]), Command::Pulled));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod leader;
 mod permissions;
+mod program;
 mod release;
 mod replica;
 
@@ -32,6 +33,11 @@ fn main() -> ExitCode {
             Ok(()) => Ok(()),
             Err(error) => return failure(&error),
         },
+        Command::CopyTo { path } => match program::copy_to(&path) {
+            Ok(()) => Ok(()),
+            Err(error) => return failure(&error),
+        },
+        Command::Pulled => Ok(()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
