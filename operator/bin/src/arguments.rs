@@ -172,7 +172,7 @@ mod tests {
             parsed.unwrap().command
         };
         let copy = parse(&[COPY_COMMAND, "/volume/program"]);
-        assert!(matches!(copy, Command::CopyTo { path } if path == "/volume/program"));
+        assert!(matches!(copy, Command::CopyTo { path } if path.as_os_str() == "/volume/program"));
         assert!(matches!(parse(&[PULLED_COMMAND]), Command::Pulled));
     }
 
