@@ -241,6 +241,7 @@ fn every_figure_and_every_event_is_listed() {
     for path in [
         "operator/runtime/src/metrics.rs",
         "operator/webhook/src/metrics.rs",
+        "operator/controllers/src/eviction.rs",
         "operator/controllers/src/metrics.rs",
         "operator/controllers/src/dataset/metrics.rs",
         "operator/controllers/src/placement/metrics.rs",

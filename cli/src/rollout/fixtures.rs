@@ -1,7 +1,7 @@
 //! A sidecar in the middle of a rollout, on an API server in memory.
 
 use outrigger_api_server::ApiServer;
-use outrigger_control::{Order, PerSlot, Phase, Slot, layout};
+use outrigger_control::layout;
 use outrigger_plan::revision_name;
 use serde_json::{Value, json};
 
@@ -73,24 +73,17 @@ pub(super) fn condition(ready: &str, reason: &str, message: &str) -> Value {
 /// A pod with these images in its slots.
 pub(super) fn put_pod(api: &ApiServer, name: &str, images: [&str; 2]) {
     let [a, b] = images.map(|image| revision_name("orders", image));
-    let order = Order {
-        v: Order::VERSION,
-        term: 1,
-        active: Slot::A,
-        config: PerSlot::both("0".into()),
-        revision: PerSlot { a, b },
-        admin: PerSlot { a: 15020, b: 15021 },
-        phase: Phase::Soak,
-        since: "2026-01-01T00:04:30Z".into(),
-        single: false,
-        replaced: None,
-    };
+    let order = json!({
+        "v": 1, "term": 1, "active": "a", "config": {"a": "0", "b": "0"},
+        "revision": {"a": a, "b": b}, "admin": {"a": 15020, "b": 15021},
+        "phase": "Soak", "since": "2026-01-01T00:04:30Z",
+    });
     api.put(
         &format!("/api/v1/namespaces/store/pods/{name}"),
         json!({
             "metadata": {
                 "labels": {layout::APPLICATION_LABEL: "shop"},
-                "annotations": {layout::order_annotation("orders"): order.to_json().unwrap()},
+                "annotations": {layout::order_annotation("orders"): order.to_string()},
             },
             "status": {"phase": "Running"},
         }),

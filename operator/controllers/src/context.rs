@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
+use crate::application::Repairs;
 use crate::cluster::{Cluster, ClusterFeeds};
 use crate::dataset::{HdfsAccess, Locations};
 use crate::events::Events;
@@ -65,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) cluster: Cluster,
     /// Where the bytes of Datasets are.
     pub(crate) locations: Locations,
+    /// What is remembered of pods that are evicted to be created anew.
+    pub(crate) repairs: Repairs,
     /// How it stands with the pods of applications with data.
     pub(crate) standings: Standings,
 }
@@ -103,6 +106,7 @@ impl Context {
             config_maps,
             cluster,
             locations: Locations::default(),
+            repairs: Repairs::default(),
             standings: Standings::default(),
         };
         let feeds = Feeds {

@@ -7,6 +7,10 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 /// Cause of a refusal by a budget.
 const DISRUPTION_BUDGET: &str = "DisruptionBudget";
@@ -98,6 +102,47 @@ fn refusal(status: &Status) -> Option<String> {
         .iter()
         .find(|cause| cause.reason == DISRUPTION_BUDGET)?;
     Some(cause.message.clone())
+}
+
+/// Why a pod is evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Why {
+    /// It has no sidecars.
+    NotInjected,
+    /// It differs from the spec in fields that cannot change in place.
+    RequiresRecreate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Evictions {
+    reason: Why,
+}
+
+/// Counters of evictions. Clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct EvictionMetrics {
+    evictions: Family<Evictions, Counter>,
+}
+
+impl EvictionMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> EvictionMetrics {
+        let metrics = EvictionMetrics {
+            evictions: Family::default(),
+        };
+        registry.register(
+            "outrigger_evictions",
+            "Pods that were evicted to be created anew, by what was wrong with them",
+            metrics.evictions.clone(),
+        );
+        for reason in [Why::NotInjected, Why::RequiresRecreate] {
+            drop(metrics.evictions.get_or_create(&Evictions { reason }));
+        }
+        metrics
+    }
+
+    pub(crate) fn count(&self, reason: Why) {
+        self.evictions.get_or_create(&Evictions { reason }).inc();
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod cluster;
 mod context;
 mod dataset;
 mod events;
-#[allow(dead_code, reason = "used by what recreates pods")]
 mod eviction;
 mod metrics;
 mod placement;

@@ -7,6 +7,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::dataset::ScanMetrics;
+use crate::eviction::EvictionMetrics;
 use crate::placement::PlacementMetrics;
 use crate::sidecar::SwapMetrics;
 
@@ -42,6 +43,7 @@ struct Of {
 pub struct Metrics {
     reconciliations: Family<Reconciliation, Counter>,
     duration: Family<Of, Histogram>,
+    pub(crate) evictions: EvictionMetrics,
     pub(crate) scans: ScanMetrics,
     pub(crate) swaps: SwapMetrics,
     pub(crate) placements: PlacementMetrics,
@@ -55,6 +57,7 @@ impl Metrics {
             duration: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.001, 4.0, 8))
             }),
+            evictions: EvictionMetrics::register(registry),
             scans: ScanMetrics::register(registry),
             swaps: SwapMetrics::register(registry),
             placements: PlacementMetrics::register(registry),

@@ -1,6 +1,6 @@
 use kube::ResourceExt;
 use outrigger_api::conditions::reason;
-use outrigger_api::{ApplicationPods, InjectedSidecar, PlacementStatus};
+use outrigger_api::{ApplicationPods, InjectedSidecar, PlacementStatus, Replacement};
 use outrigger_injection::Settings;
 use outrigger_plan::{ApplicationPlan, InvalidApplication};
 
@@ -8,6 +8,8 @@ use super::census::Census;
 use super::documents::{self, ConfigMaps};
 use super::placement;
 use super::read::Found;
+use super::repair::Unfit;
+use crate::eviction::Why;
 use crate::status::{Progress, Summary, listed};
 
 /// Most names in a message.
@@ -18,6 +20,8 @@ const NAMES: usize = 5;
 pub(super) struct Decision {
     pub(super) config_maps: ConfigMaps,
     pub(super) summary: Summary,
+    /// The pods that are to be evicted, if the application says so.
+    pub(super) unfit: Unfit,
     pub(super) pods: ApplicationPods,
     pub(super) sidecars: Vec<InjectedSidecar>,
     pub(super) placement: Option<PlacementStatus>,
@@ -36,6 +40,7 @@ pub(super) fn decide(
         Ok(plan) => Decision {
             config_maps: documents::decide(found, plan),
             summary: summary(found, &census, placement.as_ref()),
+            unfit: unfit(found, &census),
             pods: census.numbers(),
             sidecars: sidecars(plan),
             placement,
@@ -47,11 +52,33 @@ pub(super) fn decide(
                 reason: invalid.reason(),
                 message: invalid.to_string(),
             },
+            unfit: Unfit::new(),
             pods: census.numbers(),
             sidecars: former_sidecars(found),
             placement,
         },
     }
+}
+
+/// The pods that cannot follow the spec in place and may be evicted. Without the webhook, or while
+/// it is unclear whose they are, none is.
+fn unfit(found: &Found, census: &Census) -> Unfit {
+    let spec = &found.application.spec;
+    let unclear = !census.adopted_by_others.is_empty();
+    if spec.replacement != Some(Replacement::Evict) || !found.covered || unclear {
+        return Unfit::new();
+    }
+    // Without sidecars, nobody misses them.
+    let bare = census.without_sidecars.iter();
+    let bare = bare.filter(|_| !spec.sidecars.is_empty());
+    bare.map(|name| (name.clone(), Why::NotInjected))
+        .chain(
+            census
+                .outdated
+                .keys()
+                .map(|name| (name.clone(), Why::RequiresRecreate)),
+        )
+        .collect()
 }
 
 /// The first of what stands in the way, or that nothing does.

@@ -8,6 +8,7 @@ mod documents;
 mod placement;
 mod read;
 mod reconcile;
+mod repair;
 mod report;
 mod triggers;
 
@@ -18,6 +19,7 @@ use kube::runtime::controller::{self, Config};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+pub(crate) use repair::Repairs;
 
 /// Applications at a time, so that a start with many of them leaves the API server to others too.
 const CONCURRENCY: u16 = 8;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::core::{Expression, Selector};
 use kube::{Api, ResourceExt};
-use outrigger_api::IntegratedApp;
+use outrigger_api::{IntegratedApp, Replacement};
 use outrigger_control::layout::APPLICATION_LABEL;
 use outrigger_lookup::{Lookup, LookupError};
 use outrigger_placement::takes_room;
@@ -99,7 +99,8 @@ fn placement(
     })
 }
 
-/// Metadata of the pods that have no sidecars and have not ended, as the API server remembers them.
+/// The pods that have no sidecars and have not ended, as the API server remembers them; their metadata
+/// alone if none of them is to be evicted.
 async fn pods_without_sidecars(
     application: &IntegratedApp,
     context: &Context,
@@ -116,13 +117,15 @@ async fn pods_without_sidecars(
         .fields("status.phase!=Succeeded,status.phase!=Failed")
         .match_any();
     let api = Api::<Pod>::namespaced(context.client.clone(), namespace);
-    let listed = api
-        .list_metadata(&parameters)
-        .await
-        .map_err(|error| LookupError {
-            what: format!("pods of namespace {namespace}"),
-            error,
-        })?;
+    let unknown = |error| LookupError {
+        what: format!("pods of namespace {namespace}"),
+        error,
+    };
+    if application.spec.replacement == Some(Replacement::Evict) {
+        // How they are and what they are made of decides whether they may go.
+        return Ok(api.list(&parameters).await.map_err(unknown)?.items);
+    }
+    let listed = api.list_metadata(&parameters).await.map_err(unknown)?;
     let pod = |found: PartialObjectMeta<Pod>| Pod {
         metadata: found.metadata,
         ..Pod::default()

@@ -4,16 +4,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use outrigger_api::IntegratedApp;
+use outrigger_api::conditions::reason;
 use outrigger_lookup::LookupError;
 use outrigger_plan::ApplicationPlan;
 
-use super::{apply, decide, read, report};
+use super::{apply, decide, read, repair, report};
 use crate::context::Context;
 use crate::metrics::Controller;
 use crate::status::{self, Summary};
 
 /// Pods without sidecars are not watched. While there are some, they are looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Whether pods are Ready and budgets allow evictions is not watched either. While pods are created
+/// anew, they are looked at so often.
+const REPAIRING: Duration = Duration::from_secs(5);
 /// Pods that came to be without sidecars unseen are found so late.
 const LOOK_FOR_UNSEEN: Duration = Duration::from_secs(600);
 
@@ -24,6 +28,8 @@ pub(super) enum Failure {
     Read(#[from] LookupError),
     #[error(transparent)]
     Apply(#[from] apply::ApplyError),
+    #[error(transparent)]
+    Repair(#[from] repair::RepairError),
     #[error("status cannot be written: {0}")]
     Report(kube::Error),
 }
@@ -34,6 +40,7 @@ impl Failure {
         let error = match self {
             Failure::Read(failure) => &failure.error,
             Failure::Apply(failure) => &failure.error,
+            Failure::Repair(failure) => failure.cause(),
             Failure::Report(error) => error,
         };
         status::objection(self, error)
@@ -58,8 +65,12 @@ async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Ac
     let decided = async {
         let found = read::read(application, context).await?;
         let plan = ApplicationPlan::new(application, &found.referenced);
-        let decision = decide::decide(&found, plan.as_ref(), &context.settings);
+        let mut decision = decide::decide(&found, plan.as_ref(), &context.settings);
         apply::apply(&context.client, application, &decision.config_maps).await?;
+        if let Ok(plan) = &plan {
+            let (unfit, told) = (&decision.unfit, decision.summary);
+            decision.summary = repair::repair(context, &found, plan, unfit, told).await?;
+        }
         Ok::<_, Failure>(decision)
     };
     let decision = match decided.await {
@@ -73,14 +84,15 @@ async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Ac
             return Err(failure);
         }
     };
-    let looks_for_pods = decision.pods.without_sidecars > 0;
+    let again = match decision.summary.reason {
+        reason::RECREATING => REPAIRING,
+        _ if decision.pods.without_sidecars > 0 => LOOK_AGAIN,
+        _ => LOOK_FOR_UNSEEN,
+    };
     report::decision(context, application, decision, Timestamp::now())
         .await
         .map_err(Failure::Report)?;
-    Ok(Action::requeue(match looks_for_pods {
-        true => LOOK_AGAIN,
-        false => LOOK_FOR_UNSEEN,
-    }))
+    Ok(Action::requeue(again))
 }
 
 /// When to try again.

@@ -14,6 +14,7 @@ pub(super) async fn decision(
 ) -> Result<(), kube::Error> {
     let Decision {
         config_maps: _,
+        unfit: _,
         summary,
         pods,
         sidecars,

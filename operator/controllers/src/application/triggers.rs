@@ -45,7 +45,9 @@ fn by_applications(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + 
         let applications = context.lookup.applications();
         let Some(current) = applications.store().get(&key) else {
             seen.forget(&key);
-            context.backoffs.reset(&changed.uid().unwrap_or_default());
+            let uid = changed.uid().unwrap_or_default();
+            context.backoffs.reset(&uid);
+            context.repairs.forget(&uid);
             return in_namespace(&context, &changed.namespace().unwrap_or_default(), |_| true);
         };
         let shape = (

@@ -153,13 +153,13 @@ async fn each_bad_reference_is_told_and_mended() {
     api.put(&sidecar_path("bills"), sidecar());
     assert_eq!(
         leader.says("shop", "FunctionConflict").await,
-        "IntegratedApp shop uses function \"once\" of IntegrationSidecar orders and of IntegrationSidecar bills; names of functions must be unique in an application"
+        "IntegratedApp shop uses function \"once\" of IntegrationSidecar orders and of IntegrationSidecar bills; names of functions and ports must be unique in an application"
     );
 
     edit(&api, &sidecar_path("bills"), |bills| {
         bills["spec"]["functions"][0]["name"] = "bills".into();
     });
-    let same_port = "IntegratedApp shop has function once of orders and function bills of bills on port 15000; set functions[].port of one of them to a free one";
+    let same_port = "IntegratedApp shop has function once of orders and function bills of bills on port 15000; set functions[].port, or container.ports[].port, of one of them to a free one";
     let path = application_path("shop");
     let told = |found: Option<&Value>| {
         found.is_some_and(|found| found["status"]["conditions"][0]["message"] == same_port)

@@ -118,20 +118,24 @@ pub(crate) fn pod() -> Value {
     })
 }
 
-/// Creates a pod as the webhook makes it for application `shop`.
-pub(crate) fn put_injected(api: &ApiServer, name: &str) {
+/// A pod as the webhook makes it for application `shop`.
+pub(crate) fn injected(api: &ApiServer, mut pod: Value) -> Value {
     let read = |path: &str| api.get(path).unwrap();
     let application = serde_json::from_value(read(&application_path("shop"))).unwrap();
     let orders = serde_json::from_value(read(&sidecar_path("orders"))).unwrap();
     let mut referenced = Referenced::default();
     referenced.sidecars.insert("orders".into(), orders);
     let plan = ApplicationPlan::new(&application, &referenced).unwrap();
-    let mut value = pod();
-    let typed: Pod = serde_json::from_value(value.clone()).unwrap();
+    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
     let rules = NamespaceRules::default();
     let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
-    json_patch::patch(&mut value, &patch).unwrap();
-    api.put(&pod_path(name), value);
+    json_patch::patch(&mut pod, &patch).unwrap();
+    pod
+}
+
+/// Creates a pod as the webhook makes it for application `shop`.
+pub(crate) fn put_injected(api: &ApiServer, name: &str) {
+    api.put(&pod_path(name), injected(api, pod()));
 }
 
 /// Application `shop`, sidecar `orders`, and one pod that has it.

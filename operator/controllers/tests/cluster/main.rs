@@ -7,3 +7,4 @@ mod replica;
 
 mod application;
 mod leader;
+mod repair;

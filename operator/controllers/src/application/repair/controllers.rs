@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, Client, Resource, ResourceExt};
+use outrigger_lookup::LookupError;
+use outrigger_plan::Owners;
+use serde::de::DeserializeOwned;
+
+/// What creates a pod anew when it is evicted.
+#[derive(Clone, Debug)]
+pub(super) struct Controller {
+    pub(super) name: String,
+    /// How many pods it wants.
+    pub(super) replicas: usize,
+    pub(super) template: PodTemplateSpec,
+    /// Names of the volumes that it adds to the template, each with a claim of the pod's own.
+    pub(super) claims: Vec<String>,
+}
+
+/// Which controllers of pods are known well enough.
+enum Kind {
+    ReplicaSet,
+    StatefulSet,
+}
+
+/// The UID of a pod's controller.
+pub(super) fn controller_uid(pod: &Pod) -> Option<String> {
+    Owners::controller(pod.owner_references()).map(|owner| owner.uid.clone())
+}
+
+/// Why the controller of a pod that is not among the known ones does not have it created anew.
+pub(super) fn objection(pod: &Pod) -> String {
+    let Some(owner) = Owners::controller(pod.owner_references()) else {
+        return "it has no controller that would create another".to_owned();
+    };
+    let (kind, name) = (&owner.kind, &owner.name);
+    match (kind.as_str(), kind_of(owner)) {
+        (_, Some(_)) => format!("{kind} {name} is gone"),
+        ("Job", None) => format!("Job {name} would count it as failed"),
+        ("DaemonSet", None) => {
+            format!("DaemonSet {name} may not get another one onto its node")
+        }
+        _ => format!("it is of {kind} {name}, and only pods of ReplicaSets and StatefulSets are"),
+    }
+}
+
+fn kind_of(owner: &OwnerReference) -> Option<Kind> {
+    match (owner.api_version.split_once('/')?.0, owner.kind.as_str()) {
+        ("apps", "ReplicaSet") => Some(Kind::ReplicaSet),
+        ("apps", "StatefulSet") => Some(Kind::StatefulSet),
+        _ => None,
+    }
+}
+
+/// The ReplicaSets and StatefulSets of some pods, as they are now, by UID.
+pub(super) async fn read(
+    client: &Client,
+    pods: &[Arc<Pod>],
+) -> Result<BTreeMap<String, Controller>, LookupError> {
+    let mut found = BTreeMap::new();
+    for pod in pods {
+        let Some(owner) = Owners::controller(pod.owner_references()) else {
+            continue;
+        };
+        if found.contains_key(&owner.uid) {
+            continue;
+        }
+        let namespace = pod.namespace().unwrap_or_default();
+        let controller = match kind_of(owner) {
+            Some(Kind::ReplicaSet) => {
+                let object = get::<ReplicaSet>(client, &namespace, owner).await?;
+                object.and_then(|object| of_replica_set(&object))
+            }
+            Some(Kind::StatefulSet) => {
+                let object = get::<StatefulSet>(client, &namespace, owner).await?;
+                object.and_then(|object| of_stateful_set(&object))
+            }
+            None => None,
+        };
+        found.insert(owner.uid.clone(), controller);
+    }
+    let known = found.into_iter();
+    Ok(known
+        .filter_map(|(uid, controller)| Some((uid, controller?)))
+        .collect())
+}
+
+async fn get<K>(
+    client: &Client,
+    namespace: &str,
+    owner: &OwnerReference,
+) -> Result<Option<K>, LookupError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    let found = api.get_opt(&owner.name).await;
+    let found = found.map_err(|error| LookupError {
+        what: format!("{} {namespace}/{}", owner.kind, owner.name),
+        error,
+    })?;
+    Ok(found.filter(|found| found.uid().as_ref() == Some(&owner.uid)))
+}
+
+fn of_replica_set(object: &ReplicaSet) -> Option<Controller> {
+    let spec = object.spec.as_ref()?;
+    Some(Controller {
+        name: object.name_any(),
+        replicas: number(spec.replicas),
+        template: spec.template.clone()?,
+        claims: Vec::new(),
+    })
+}
+
+fn of_stateful_set(object: &StatefulSet) -> Option<Controller> {
+    let spec = object.spec.as_ref()?;
+    let claims = spec.volume_claim_templates.iter().flatten();
+    Some(Controller {
+        name: object.name_any(),
+        replicas: number(spec.replicas),
+        template: spec.template.clone(),
+        claims: claims.map(ResourceExt::name_any).collect(),
+    })
+}
+
+/// One, unless it says otherwise.
+fn number(replicas: Option<i32>) -> usize {
+    usize::try_from(replicas.unwrap_or(1)).unwrap_or_default()
+}

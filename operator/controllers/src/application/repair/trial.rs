@@ -1,0 +1,136 @@
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Pod, Volume};
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, ResourceExt};
+use outrigger_api::FIELD_MANAGER;
+use outrigger_injection::{application, requires_recreate};
+use outrigger_plan::{ApplicationPlan, Owners};
+
+use super::RepairError;
+use super::controllers::Controller;
+use crate::context::Context;
+use crate::status::listed;
+
+/// Most names in a message.
+const NAMES: usize = 5;
+
+/// What is wrong with the pod that a controller would create, if anything is. The API server admits
+/// such a pod with all that changes it on the way, and forgets it.
+pub(super) async fn objection(
+    context: &Context,
+    plan: &ApplicationPlan,
+    pod: &Pod,
+    controller: &Controller,
+) -> Result<Option<String>, RepairError> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let pods = Api::<Pod>::namespaced(context.client.clone(), &namespace);
+    let parameters = PostParams {
+        dry_run: true,
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+    };
+    let tried = match pods.create(&parameters, &successor(pod, controller)).await {
+        Ok(tried) => tried,
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
+            return Ok(Some(format!("was refused: {}", status.message)));
+        }
+        Err(error) => {
+            let pod = pod.name_any();
+            return Err(RepairError::Try { pod, error });
+        }
+    };
+    if application(&tried) != Some(plan.application.name.as_str()) {
+        return Ok(Some(
+            "came back without its sidecars: the admission webhook is away, or does not know it"
+                .to_owned(),
+        ));
+    }
+    let fields = requires_recreate(&tried, plan, &context.settings);
+    Ok((!fields.is_empty()).then(|| {
+        format!(
+            "came back with the same fault, in {}: another admission webhook or a policy changes it",
+            listed(&fields, NAMES)
+        )
+    }))
+}
+
+/// A pod as a controller would create it, under another name.
+fn successor(pod: &Pod, controller: &Controller) -> Pod {
+    let template = controller.template.clone();
+    let metadata = template.metadata.unwrap_or_default();
+    let mut owner = Owners::controller(pod.owner_references()).cloned();
+    if let Some(owner) = &mut owner {
+        // It takes a right of its own to block somebody's deletion.
+        owner.block_owner_deletion = None;
+    }
+    let mut spec = template.spec;
+    if let Some(spec) = &mut spec {
+        let claims = controller.claims.iter().map(|name| Volume {
+            name: name.clone(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: format!("{name}-{}", pod.name_any()),
+                read_only: None,
+            }),
+            ..Volume::default()
+        });
+        spec.volumes.get_or_insert_default().extend(claims);
+    }
+    Pod {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", controller.name)),
+            namespace: pod.namespace(),
+            labels: metadata.labels,
+            annotations: metadata.annotations,
+            owner_references: owner.map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_successor_is_what_its_controller_would_create() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {
+            "name": "db-1", "namespace": "store", "labels": {"outrigger.dev/app": "shop"},
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u",
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+        }}))
+        .unwrap();
+        let controller = Controller {
+            name: "db".into(),
+            replicas: 2,
+            template: serde_json::from_value(json!({
+                "metadata": {"labels": {"app": "db"}},
+                "spec": {"containers": [{"name": "db", "image": "db:1"}]},
+            }))
+            .unwrap(),
+            claims: vec!["data".into()],
+        };
+        assert_eq!(
+            serde_json::to_value(successor(&pod, &controller)).unwrap(),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {
+                    "generateName": "db-", "namespace": "store", "labels": {"app": "db"},
+                    "ownerReferences": [{
+                        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u",
+                        "controller": true,
+                    }],
+                },
+                "spec": {
+                    "containers": [{"name": "db", "image": "db:1"}],
+                    "volumes": [{
+                        "name": "data", "persistentVolumeClaim": {"claimName": "data-db-1"},
+                    }],
+                },
+            })
+        );
+    }
+}
