@@ -1,7 +1,6 @@
 //! `check`: what the cluster lacks, and what to do about it.
 
 use futures::StreamExt;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -11,6 +10,7 @@ use outrigger_api::{Dataset, GROUP, IntegratedApp, IntegrationSidecar};
 use outrigger_runtime::{ClientMetrics, MINIMUM_VERSION, connect, require_version};
 
 use crate::arguments::{CheckArguments, Place};
+use crate::identity::username;
 use crate::permissions::{Permission, Scope, permissions};
 
 /// Reviews of permissions at a time.
@@ -105,7 +105,7 @@ async fn kinds(client: &Client) -> Vec<Finding> {
 
 /// The permissions of whoever asks: run it in the operator's pod to ask about the operator.
 async fn rights(client: &Client, place: &Place) -> Vec<Finding> {
-    let user = user(client).await;
+    let user = username(client).await.unwrap_or("the user".to_owned());
     let questions: Vec<_> = permissions(&place.cluster_role)
         .into_iter()
         .flat_map(|permission| {
@@ -130,17 +130,6 @@ async fn rights(client: &Client, place: &Place) -> Vec<Finding> {
         ))],
         false => troubles,
     }
-}
-
-async fn user(client: &Client) -> String {
-    let reviews = Api::<SelfSubjectReview>::all(client.clone());
-    let answer = reviews
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await;
-    let answer = answer
-        .ok()
-        .and_then(|review| review.status?.user_info?.username);
-    answer.unwrap_or("the user".to_owned())
 }
 
 fn question(permission: &Permission, verb: &str, place: &Place) -> ResourceAttributes {

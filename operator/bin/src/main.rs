@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod identity;
 mod leader;
 mod permissions;
 mod program;

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::RunArguments;
+use crate::identity::{IdentityError, username};
 use crate::leader::Leader;
 
 /// Pauses between questions to an API server that does not answer at the start.
@@ -36,6 +37,8 @@ pub(crate) enum RunError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Version(#[from] VersionError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error(transparent)]
     Task(#[from] TaskError),
 }
@@ -78,6 +81,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), RunError> {
         Some(supported) => supported?,
     }
     server_known.set(true);
+    let user = username(&client).await?;
 
     let (lookup, reflectors) = Lookup::new(client.clone());
     let certificates = Certificates::new();
@@ -93,7 +97,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), RunError> {
         listener: webhook_listener,
         certificates: Arc::clone(&certificates),
         lookup: Arc::clone(&lookup),
-        injector: Injector::new(Arc::clone(&lookup), arguments.slots()),
+        injector: Injector::new(Arc::clone(&lookup), arguments.slots(), user),
         metrics: webhook_metrics,
         stores_synced,
         certificate_loaded,

@@ -5,7 +5,7 @@ use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
-use outrigger_control::layout::{ANNOTATION_PREFIX, PREFLIGHT_LABEL};
+use outrigger_control::layout::{ANNOTATION_PREFIX, PREFLIGHT_LABEL, SHARED_LABEL};
 use outrigger_injection::{Settings, disown, inject};
 use outrigger_lookup::LookupError;
 use outrigger_plan::{ApplicationPlan, Owners, adopting};
@@ -51,14 +51,17 @@ pub(crate) enum Undecided {
 pub struct Injector<A> {
     applications: A,
     settings: Settings,
+    operator: String,
 }
 
 impl<A: Applications> Injector<A> {
-    /// With what it asks of the cluster, and the operator's flags.
-    pub fn new(applications: A, settings: Settings) -> Arc<Injector<A>> {
+    /// With what it asks of the cluster, the operator's flags, and the name by which the API server
+    /// knows the operator: function pods are taken from nobody else.
+    pub fn new(applications: A, settings: Settings, operator: String) -> Arc<Injector<A>> {
         Arc::new(Injector {
             applications,
             settings,
+            operator,
         })
     }
 
@@ -112,7 +115,9 @@ impl<A: Applications> Injector<A> {
                 .is_empty();
         let is_ours_to_decide =
             !pod.labels().contains_key(PREFLIGHT_LABEL) && !pod.annotations().contains_key(MIRROR);
-        if !creates_pod || !is_ours_to_decide {
+        let is_function_pod = pod.labels().contains_key(SHARED_LABEL)
+            && request.user_info.username.as_ref() == Some(&self.operator);
+        if !creates_pod || !is_ours_to_decide || is_function_pod {
             return Ok(Verdict::Untouched);
         }
         let applications = self.applications.applications_in(namespace);
@@ -124,7 +129,9 @@ impl<A: Applications> Injector<A> {
             false => Owners::default(),
         };
         let candidates = applications.iter().map(AsRef::as_ref);
-        let Some(adoption) = adopting(pod, &owners, candidates) else {
+        let mut without_claim = pod.clone();
+        without_claim.labels_mut().remove(SHARED_LABEL);
+        let Some(adoption) = adopting(&without_claim, &owners, candidates) else {
             let patch = disown(pod);
             return Ok(match patch.is_empty() {
                 true => Verdict::Untouched,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
+use outrigger_control::layout;
 use outrigger_injection::Settings;
 use outrigger_webhook::{Injector, ServeOptions, Verdict};
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 use crate::requests::{review, shop_pod};
 use crate::serving::Replica;
 use crate::store::{Store, application};
+
+/// The operator, as the API server names it.
+pub(crate) const OPERATOR: &str = "system:serviceaccount:outrigger-system:outrigger";
 
 pub(crate) fn request(
     pod: &Value,
@@ -22,7 +26,7 @@ pub(crate) fn request(
 }
 
 pub(crate) async fn verdict(store: Store, pod: &Value) -> Verdict {
-    let injector = Injector::new(store, Settings::default());
+    let injector = Injector::new(store, Settings::default(), OPERATOR.into());
     injector.decide(&request(pod, |_| {})).await.unwrap()
 }
 
@@ -46,7 +50,7 @@ async fn a_pod_with_a_prefix_and_no_namespace_is_injected() {
 
 #[tokio::test]
 async fn only_the_creation_of_pods_is_acted_on() {
-    let injector = Injector::new(Store::shop(), Settings::default());
+    let injector = Injector::new(Store::shop(), Settings::default(), OPERATOR.into());
     for (field, value) in [
         ("operation", json!("UPDATE")),
         ("operation", json!("DELETE")),
@@ -62,6 +66,44 @@ async fn only_the_creation_of_pods_is_acted_on() {
         let found = injector.decide(&request).await.unwrap();
         assert_eq!(found, Verdict::Untouched, "{field} {value}");
     }
+}
+
+/// A pod that matches IntegratedApp `shop` and says that it is a function pod.
+fn function_pod() -> Value {
+    let mut pod = shop_pod();
+    pod["metadata"]["labels"][layout::SHARED_LABEL] = "common".into();
+    pod["metadata"]["annotations"] = json!({layout::order_annotation("common"): "{}"});
+    pod
+}
+
+#[tokio::test]
+async fn a_function_pod_of_the_operator_is_untouched() {
+    let injector = Injector::new(Store::shop(), Settings::default(), OPERATOR.into());
+    let request = request(&function_pod(), |request| {
+        request["userInfo"]["username"] = OPERATOR.into();
+    });
+    let found = injector.decide(&request).await.unwrap();
+    assert_eq!(found, Verdict::Untouched);
+}
+
+#[tokio::test]
+async fn nobody_else_makes_a_function_pod() {
+    let Verdict::Injected { patch, .. } = verdict(Store::shop(), &function_pod()).await else {
+        panic!("not injected");
+    };
+    let mut pod = function_pod();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    assert_eq!(pod["metadata"]["labels"][layout::SHARED_LABEL], Value::Null);
+    assert_eq!(pod["metadata"]["labels"][layout::APPLICATION_LABEL], "shop");
+    let foreign = layout::order_annotation("common");
+    assert_eq!(pod["metadata"]["annotations"][foreign], Value::Null);
+    let mut of_nobody = function_pod();
+    of_nobody["metadata"]["labels"]["app"] = "other".into();
+    let Verdict::Disowned(patch) = verdict(Store::shop(), &of_nobody).await else {
+        panic!("not disowned");
+    };
+    json_patch::patch(&mut of_nobody, &patch).unwrap();
+    assert_eq!(of_nobody["metadata"]["labels"], json!({"app": "other"}));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::OPERATOR;
 use crate::requests::{Connection, RealTime, post, shop_pod};
 use crate::store::Store;
 
@@ -60,7 +61,7 @@ impl Replica {
                 keep_certificate(client, &certificates, namespace, service, clock, stop).await;
             });
         }
-        let injector = Injector::new(store, Settings::default());
+        let injector = Injector::new(store, Settings::default(), OPERATOR.into());
         let served = tokio::spawn(serve(
             listener,
             Arc::clone(&certificates),
