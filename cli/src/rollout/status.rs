@@ -6,9 +6,11 @@ use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::runtime::{WatchStreamExt, watcher};
-use outrigger_api::conditions::{READY, STALLED};
-use outrigger_api::{EffectiveUpdate, IntegrationSidecar, Revision, Share};
+use outrigger_api::conditions::{READY, STALLED, reason};
+use outrigger_api::{EffectiveUpdate, IntegrationSidecar, RESUME_ANNOTATION, Revision, Share};
 use tokio::time::timeout;
 
 use super::table::{age, table};
@@ -118,11 +120,22 @@ fn progress(sidecar: &IntegrationSidecar) -> Progress {
         let mut conditions = status.conditions.iter();
         conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
     };
-    match status.observed_generation == sidecar.metadata.generation {
+    let seen = status.observed_generation == sidecar.metadata.generation;
+    match seen && !is_resumed(sidecar) {
         true if is(READY) => Progress::Done,
         true if is(STALLED) => Progress::Failed,
         _ => Progress::UnderWay,
     }
+}
+
+/// Whether what is staged is to reach the running pods, and the operator has still to see that: the
+/// generation does not tell.
+fn is_resumed(sidecar: &IntegrationSidecar) -> bool {
+    let status = sidecar.status.clone().unwrap_or_default();
+    let staged = |condition: &Condition| condition.reason == reason::STAGED;
+    let update = status.update_revision.map(|revision| revision.name);
+    status.conditions.iter().any(staged)
+        && update.as_ref() == sidecar.annotations().get(RESUME_ANNOTATION)
 }
 
 /// The reason, and what the operator says.
@@ -308,6 +321,18 @@ web-0         Soak    30s
             summary(&sidecar),
             "waiting for the operator to see the spec"
         );
+    }
+
+    #[tokio::test]
+    async fn a_stage_is_the_end_until_it_is_resumed() {
+        let api = shop();
+        say(&api, condition("True", "Staged", "new pods get it"));
+        let mut orders = api.get(SIDECAR).unwrap();
+        let read = |orders: &Value| serde_json::from_value(orders.clone()).unwrap();
+        assert_eq!(progress(&read(&orders)), Progress::Done);
+        let staged = orders["status"]["updateRevision"]["name"].clone();
+        orders["metadata"]["annotations"] = json!({RESUME_ANNOTATION: staged});
+        assert_eq!(progress(&read(&orders)), Progress::UnderWay);
     }
 
     #[tokio::test(start_paused = true)]
