@@ -1,5 +1,5 @@
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
@@ -41,6 +41,28 @@ pub async fn read_body(mut body: RequestBody, limit: usize) -> Result<Bytes, Pro
         ));
     }
     Ok(kept.freeze())
+}
+
+/// Most of a refused body that is read so that its connection can be kept.
+const MOST_DISCARDED: usize = 16 << 20;
+
+/// Answers with a problem after the request's body has been read to its end, or closes the
+/// connection after the answer if that would take too much.
+pub(crate) async fn refuse(mut body: RequestBody, problem: Problem) -> Response<ResponseBody> {
+    let mut left = MOST_DISCARDED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(fewer) => left = fewer,
+            None => {
+                let mut response = problem.into_response();
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+                return response;
+            }
+        }
+    }
+    problem.into_response()
 }
 
 /// An answer with a JSON body.

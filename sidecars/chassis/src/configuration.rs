@@ -1,5 +1,6 @@
 //! The configuration in use: taken completely or not at all, and kept through restarts.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -9,11 +10,13 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use outrigger_control::{ConfigurationReport, Document, Refusal};
+use outrigger_control::{AnyDocument, ConfigurationReport, Document, Refusal, SharedDocument};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::ownership::replace_file;
 use crate::settings::FunctionPort;
+use crate::tenancy::{Gates, Guarded, Hosted};
 use crate::{Builder, Function, Functions, NotWarm, Problem, RequestBody, ResponseBody, Secrets};
 
 /// What clients of an unconfigured function are told to wait, in seconds.
@@ -26,7 +29,8 @@ pub(crate) struct Configuration {
     sidecar: String,
     ports: Vec<FunctionPort>,
     last_good: PathBuf,
-    functions: Arc<ArcSwap<Functions>>,
+    functions: Arc<ArcSwap<Hosted>>,
+    gates: Gates,
     /// The hash of the document tried last and the fingerprint of the Secrets at that time.
     tried: Option<(String, String, u64)>,
     report: ConfigurationReport,
@@ -47,7 +51,7 @@ pub(crate) enum Offer {
 #[derive(Serialize, Deserialize)]
 struct LastGood {
     hash: String,
-    document: Document,
+    document: AnyDocument,
 }
 
 impl Configuration {
@@ -57,8 +61,9 @@ impl Configuration {
         sidecar: String,
         ports: Vec<FunctionPort>,
         last_good: PathBuf,
+        gates: Gates,
     ) -> Configuration {
-        let functions = complete(Functions::new(), &ports);
+        let functions = Hosted::own(complete(Functions::new(), &ports));
         Configuration {
             builder,
             secrets,
@@ -66,13 +71,14 @@ impl Configuration {
             ports,
             last_good,
             functions: Arc::new(ArcSwap::from_pointee(functions)),
+            gates,
             tried: None,
             report: ConfigurationReport::default(),
         }
     }
 
     /// The functions in use, one for each listening port.
-    pub(crate) fn functions(&self) -> Arc<ArcSwap<Functions>> {
+    pub(crate) fn functions(&self) -> Arc<ArcSwap<Hosted>> {
         Arc::clone(&self.functions)
     }
 
@@ -116,9 +122,7 @@ impl Configuration {
             return Offer::Known;
         }
         self.tried = Some(attempt);
-        let built = serde_json::from_str::<Document>(text)
-            .map_err(|error| format!("document is not readable: {error}"))
-            .and_then(|document| Ok((self.build(&document)?, document)));
+        let built = read(text).and_then(|document| Ok((self.build(&document)?, document)));
         match built {
             Ok((functions, document)) => {
                 tracing::info!(hash, "Configuration was taken");
@@ -138,18 +142,57 @@ impl Configuration {
         }
     }
 
-    fn build(&self, document: &Document) -> Result<Functions, String> {
-        check(document, &self.sidecar, Some(&self.ports))?;
-        build(self.builder.as_ref(), document, &self.secrets)
+    fn build(&self, document: &AnyDocument) -> Result<Hosted, String> {
+        match document {
+            AnyDocument::Own(document) => {
+                check(document, &self.sidecar, Some(&self.ports))?;
+                Ok(Hosted::own(self.functions_of(document)?))
+            }
+            AnyDocument::Shared(shared) => {
+                check_shared(shared, &self.sidecar, Some(&self.ports))?;
+                let tenants = shared.tenants.iter().map(|tenant| {
+                    let name = tenant.document.application.name.clone();
+                    let functions = self.functions_of(&tenant.document);
+                    let functions = functions.map_err(|reason| of_tenant(&name, &reason))?;
+                    Ok((name, functions))
+                });
+                let mut tenants = tenants.collect::<Result<BTreeMap<_, _>, String>>()?;
+                // Nothing can be refused any more.
+                let limits = shared.tenants.iter();
+                let limits = limits.map(|tenant| {
+                    (
+                        tenant.document.application.name.clone(),
+                        tenant.limits.clone(),
+                    )
+                });
+                for (name, gate) in self.gates.of(limits.collect()) {
+                    for function in tenants
+                        .get_mut(&name)
+                        .into_iter()
+                        .flat_map(Functions::values_mut)
+                    {
+                        *function = Arc::new(Guarded {
+                            function: Arc::clone(function),
+                            gate: Arc::clone(&gate),
+                        });
+                    }
+                }
+                Ok(Hosted::shared(tenants))
+            }
+        }
     }
 
-    fn put_in_use(&mut self, hash: String, functions: Functions) {
-        self.functions
-            .store(Arc::new(complete(functions, &self.ports)));
+    fn functions_of(&self, document: &Document) -> Result<Functions, String> {
+        let functions = build(self.builder.as_ref(), document, &self.secrets)?;
+        Ok(complete(functions, &self.ports))
+    }
+
+    fn put_in_use(&mut self, hash: String, functions: Hosted) {
+        self.functions.store(Arc::new(functions));
         self.report.hash = Some(hash);
     }
 
-    fn keep(&self, hash: &str, document: Document) {
+    fn keep(&self, hash: &str, document: AnyDocument) {
         let good = LastGood {
             hash: hash.to_owned(),
             document,
@@ -161,6 +204,55 @@ impl Configuration {
             tracing::error!(%error, "Configuration could not be kept for a restart");
         }
     }
+}
+
+/// Reads a document of either form.
+pub(crate) fn read(text: &str) -> Result<AnyDocument, String> {
+    /// What tells the forms apart, so that a message speaks of the form that was meant.
+    #[derive(Deserialize)]
+    struct Form {
+        tenants: Option<IgnoredAny>,
+    }
+    let document = serde_json::from_str(text).and_then(|Form { tenants }| match tenants {
+        Some(_) => serde_json::from_str(text).map(AnyDocument::Shared),
+        None => serde_json::from_str(text).map(AnyDocument::Own),
+    });
+    document.map_err(|error| format!("document is not readable: {error}"))
+}
+
+/// Checks the document of a sidecar that several applications share.
+pub(crate) fn check_shared(
+    shared: &SharedDocument,
+    sidecar: &str,
+    ports: Option<&[FunctionPort]>,
+) -> Result<(), String> {
+    if shared.v != Document::VERSION {
+        return Err(format!(
+            "document has version {}; allowed is {}",
+            shared.v,
+            Document::VERSION
+        ));
+    }
+    if shared.sidecar != sidecar {
+        return Err(format!(
+            "document is for sidecar {:?}; this is sidecar {sidecar:?}",
+            shared.sidecar
+        ));
+    }
+    for (index, tenant) in shared.tenants.iter().enumerate() {
+        let name = &tenant.document.application.name;
+        let mut former = shared.tenants[..index].iter();
+        if former.any(|tenant| &tenant.document.application.name == name) {
+            return Err(format!("tenants[{index}]: {name:?} is listed twice"));
+        }
+        check(&tenant.document, sidecar, ports).map_err(|reason| of_tenant(name, &reason))?;
+    }
+    Ok(())
+}
+
+/// A reason with the application that it is about.
+pub(crate) fn of_tenant(application: &str, reason: &str) -> String {
+    format!("application {application}: {reason}")
 }
 
 /// Checks what every document must keep, whatever its functions are. Without ports, as in a

@@ -12,6 +12,7 @@ use outrigger_control::{Order, layout};
 use rustix::io::Errno;
 
 use crate::settings::Directories;
+use crate::tenancy::{self, Addresses};
 
 /// Between two looks where the kernel tells of no changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -120,6 +121,16 @@ impl ControlFiles {
     /// Reads a document; `None` while it has not arrived.
     pub(crate) fn document(&self, hash: &str) -> io::Result<Option<String>> {
         read_document(&self.control, hash)
+    }
+
+    /// Reads who calls from where; `None` in a pod of one application, and while it is not known.
+    pub(crate) fn tenants(&self) -> Option<Result<Addresses, String>> {
+        match std::fs::read_to_string(self.control.join(layout::TENANTS_FILE)) {
+            Ok(text) if text.trim().is_empty() => None,
+            Ok(text) => Some(tenancy::read_addresses(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(format!("it cannot be read: {error}"))),
+        }
     }
 
     /// A number that changes when a Secret does.

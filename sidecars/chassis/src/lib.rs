@@ -68,6 +68,7 @@ mod server;
 mod settings;
 mod status;
 mod supervisor;
+mod tenancy;
 mod traffic;
 mod warmth;
 mod worker;

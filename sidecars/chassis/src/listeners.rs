@@ -1,10 +1,10 @@
 //! The listening sockets of a slot's functions, in the order of `OUTRIGGER_LISTEN`.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getsockname, sockopt};
+use rustix::net::{SocketAddrAny, SocketType, getsockname, sockopt};
 
 use crate::settings::FunctionPort;
 
@@ -17,9 +17,9 @@ pub(crate) struct Listeners(Vec<TcpListener>);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoListeners {
     /// The first port is taken, as it is when the other slot was first.
-    #[error("the other slot, or a container of the pod, listens on 127.0.0.1:{port}")]
+    #[error("the other slot, or a container of the pod, listens on port {port}")]
     Taken { port: u16 },
-    #[error("127.0.0.1:{port} of function {function} cannot be listened on: {error}")]
+    #[error("port {port} of function {function} cannot be listened on: {error}")]
     Bind {
         function: String,
         port: u16,
@@ -27,21 +27,26 @@ pub(crate) enum NoListeners {
     },
     #[error("{found} descriptors arrived for {expected} functions")]
     Count { found: usize, expected: usize },
-    #[error("the descriptor for function {function} does not listen on 127.0.0.1:{port}")]
+    #[error("the descriptor for function {function} does not listen on its port {port}")]
     Foreign { function: String, port: u16 },
     #[error("a listener could not be made non-blocking: {0}")]
     Blocking(io::Error),
 }
 
 impl Listeners {
-    /// Listens on every function's loopback port, or on none.
+    /// Listens on every function's port, or on none.
     ///
     /// Both slots of a pod may try at the same time: they try the ports in the same order, so the
     /// first port decides between them.
     pub(crate) fn bind(ports: &[FunctionPort]) -> Result<Listeners, NoListeners> {
         let mut listeners = Vec::with_capacity(ports.len());
-        for FunctionPort { function, port } in ports {
-            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).and_then(|listener| {
+        for FunctionPort {
+            function,
+            address,
+            port,
+        } in ports
+        {
+            let bound = bind(*address, *port).and_then(|listener| {
                 listener.set_nonblocking(true)?;
                 Ok(listener)
             });
@@ -73,11 +78,11 @@ impl Listeners {
                 expected: ports.len(),
             });
         }
-        for (descriptor, FunctionPort { function, port }) in descriptors.iter().zip(ports) {
-            if !listens_on(descriptor.as_fd(), *port) {
+        for (descriptor, wanted) in descriptors.iter().zip(ports) {
+            if !listens_on(descriptor.as_fd(), wanted) {
                 return Err(NoListeners::Foreign {
-                    function: function.clone(),
-                    port: *port,
+                    function: wanted.function.clone(),
+                    port: wanted.port,
                 });
             }
         }
@@ -105,12 +110,29 @@ impl Listeners {
     }
 }
 
-fn listens_on(descriptor: BorrowedFd<'_>, port: u16) -> bool {
-    let expected = SocketAddrAny::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    sockopt::socket_domain(descriptor) == Ok(AddressFamily::INET)
-        && sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
+/// A socket on every address of version 6 takes both versions, where there is version 6.
+fn bind(address: IpAddr, port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((address, port)) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse && is_everywhere(address) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        }
+        bound => bound,
+    }
+}
+
+fn is_everywhere(address: IpAddr) -> bool {
+    address.is_ipv6() && address.is_unspecified()
+}
+
+fn listens_on(descriptor: BorrowedFd<'_>, wanted: &FunctionPort) -> bool {
+    let socket = |address: IpAddr| SocketAddrAny::from(SocketAddr::from((address, wanted.port)));
+    let is_wanted = |found: &SocketAddrAny| {
+        *found == socket(wanted.address)
+            || (is_everywhere(wanted.address) && *found == socket(Ipv4Addr::UNSPECIFIED.into()))
+    };
+    sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
         && sockopt::socket_acceptconn(descriptor) == Ok(true)
-        && getsockname(descriptor).is_ok_and(|address| address == expected)
+        && getsockname(descriptor).is_ok_and(|found| is_wanted(&found))
 }
 
 #[cfg(test)]
@@ -124,6 +146,7 @@ mod tests {
         held.iter()
             .map(|listener| FunctionPort {
                 function: "echo".into(),
+                address: Ipv4Addr::LOCALHOST.into(),
                 port: listener.local_addr().unwrap().port(),
             })
             .collect()
@@ -169,5 +192,16 @@ mod tests {
             Listeners::received(swapped, &ports),
             Err(NoListeners::Foreign { .. })
         ));
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_not_taken_for_one_on_loopback() {
+        let mut ports = free_ports(1);
+        let loopback = ports.clone();
+        ports[0].address = std::net::Ipv6Addr::UNSPECIFIED.into();
+        let listeners = Listeners::bind(&ports).unwrap();
+        assert!(Listeners::received(duplicates(&listeners), &ports).is_ok());
+        assert!(Listeners::received(duplicates(&listeners), &loopback).is_err());
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, ports[0].port)).unwrap();
     }
 }

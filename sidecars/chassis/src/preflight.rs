@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use outrigger_control::Document;
+use outrigger_control::AnyDocument;
 use tokio::time::timeout;
 
 use crate::control_files::read_document;
@@ -58,10 +58,27 @@ fn build(
     let text = read_document(&directories.control, hash)
         .map_err(|error| format!("document {hash} in {control} cannot be read: {error}"))?
         .ok_or_else(|| format!("document {hash} is not in {control}"))?;
-    let document: Document = serde_json::from_str(&text)
-        .map_err(|error| format!("document {hash} is not readable: {error}"))?;
-    configuration::check(&document, sidecar, None)?;
-    configuration::build(builder, &document, &Secrets::new(&directories.secrets))
+    let secrets = Secrets::new(&directories.secrets);
+    match configuration::read(&text).map_err(|reason| format!("{hash}: {reason}"))? {
+        AnyDocument::Own(document) => {
+            configuration::check(&document, sidecar, None)?;
+            configuration::build(builder, &document, &secrets)
+        }
+        AnyDocument::Shared(shared) => {
+            configuration::check_shared(&shared, sidecar, None)?;
+            let mut all = Functions::new();
+            for tenant in &shared.tenants {
+                let application = &tenant.document.application.name;
+                let functions = configuration::build(builder, &tenant.document, &secrets)
+                    .map_err(|reason| configuration::of_tenant(application, &reason))?;
+                let named = functions.into_iter();
+                all.extend(
+                    named.map(|(name, function)| (format!("{application}/{name}"), function)),
+                );
+            }
+            Ok(all)
+        }
+    }
 }
 
 /// Waits until every function is warm.

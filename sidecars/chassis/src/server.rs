@@ -18,8 +18,9 @@ use tokio::task::JoinHandle;
 use crate::connection::{self, End};
 use crate::listeners::Listeners;
 use crate::settings::FunctionPort;
+use crate::tenancy::{Admission, Hosted, Peers};
 use crate::traffic::{OpenConnection, Traffic};
-use crate::{Functions, Problem, RequestBody, ResponseBody};
+use crate::{Function, Problem, RequestBody, ResponseBody};
 
 /// How long a connection that drains may stay busy before it closes after its answer.
 pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -89,7 +90,8 @@ impl Intake {
 /// Serves the functions.
 pub(crate) struct Server {
     intake: Intake,
-    functions: Arc<ArcSwap<Functions>>,
+    functions: Arc<ArcSwap<Hosted>>,
+    peers: Peers,
     drain: watch::Sender<bool>,
     parked: mpsc::UnboundedReceiver<Parked>,
     acceptors: Vec<JoinHandle<()>>,
@@ -98,7 +100,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(
         ports: Vec<FunctionPort>,
-        functions: Arc<ArcSwap<Functions>>,
+        functions: Arc<ArcSwap<Hosted>>,
+        peers: Peers,
         traffic: Arc<Traffic>,
     ) -> Server {
         let (queue, parked) = mpsc::unbounded_channel();
@@ -109,6 +112,7 @@ impl Server {
                 queue,
             },
             functions,
+            peers,
             drain: watch::Sender::new(false),
             parked,
             acceptors: Vec::new(),
@@ -178,6 +182,7 @@ impl Server {
         Connections {
             intake: self.intake.clone(),
             functions: Arc::clone(&self.functions),
+            peers: self.peers.clone(),
             drain: self.drain.clone(),
         }
     }
@@ -187,7 +192,8 @@ impl Server {
 #[derive(Clone)]
 struct Connections {
     intake: Intake,
-    functions: Arc<ArcSwap<Functions>>,
+    functions: Arc<ArcSwap<Hosted>>,
+    peers: Peers,
     drain: watch::Sender<bool>,
 }
 
@@ -199,7 +205,7 @@ impl Connections {
             function,
             open,
         } = parked;
-        let Some(service) = self.service(function) else {
+        let Some(service) = self.service(function, &stream) else {
             return;
         };
         let drain = self.drain.subscribe();
@@ -223,13 +229,27 @@ impl Connections {
     fn service(
         &self,
         index: usize,
+        stream: &TcpStream,
     ) -> Option<impl Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + use<>>
     {
         let name = self.intake.ports.get(index)?.function.clone();
         let traffic = self.intake.traffic.function(index)?;
+        // A connection that is not connected any more has no requests.
+        let peer = stream.peer_addr().ok()?.ip().to_canonical();
         let functions = Arc::clone(&self.functions);
-        Some(
-            move |request| match functions.load().get(&name).map(Arc::clone) {
+        let admission: Arc<dyn Function> = Arc::new(Admission {
+            hosted: Arc::clone(&self.functions),
+            peers: self.peers.clone(),
+            peer,
+            function: name.clone(),
+        });
+        Some(move |request| {
+            let hosted = functions.load();
+            let function = match hosted.is_shared() {
+                true => Some(&admission),
+                false => hosted.function(&name),
+            };
+            match function.map(Arc::clone) {
                 Some(function) => traffic.call(function, request),
                 // Every port has a function, if only one that says that it is not configured.
                 None => async {
@@ -237,8 +257,8 @@ impl Connections {
                         .into_response()
                 }
                 .boxed(),
-            },
-        )
+            }
+        })
     }
 }
 

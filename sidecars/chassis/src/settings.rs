@@ -1,5 +1,6 @@
 //! What a slot is told by its environment. It never changes in a container's life.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use outrigger_control::{Slot, layout};
@@ -36,10 +37,11 @@ pub(crate) struct Settings {
     pub(crate) directories: Directories,
 }
 
-/// A function's name and its loopback port.
+/// A function's name and where it listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionPort {
     pub(crate) function: String,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
@@ -90,6 +92,7 @@ impl Settings {
     ) -> Result<Settings, InvalidSettings> {
         let slot = lookup(layout::ENV_SLOT);
         let listen = lookup(layout::ENV_LISTEN);
+        let address = bind_address(&lookup)?;
         let admin_port = lookup(layout::ENV_ADMIN_PORT);
         Ok(Settings {
             sidecar: sidecar(&lookup)?,
@@ -97,7 +100,7 @@ impl Settings {
                 .as_deref()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| InvalidSettings::new(layout::ENV_SLOT, slot, "\"a\" or \"b\""))?,
-            listen: listen.as_deref().and_then(function_ports).ok_or_else(|| {
+            listen: listen.as_deref().and_then(|text| function_ports(text, address)).ok_or_else(|| {
                 InvalidSettings::new(
                     layout::ENV_LISTEN,
                     listen,
@@ -141,7 +144,21 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| *port != 0)
 }
 
-fn function_ports(text: &str) -> Option<Vec<FunctionPort>> {
+/// The address that functions listen on.
+fn bind_address(lookup: impl Fn(&str) -> Option<String>) -> Result<IpAddr, InvalidSettings> {
+    let Some(text) = lookup(layout::ENV_BIND) else {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    };
+    text.parse().map_err(|_| {
+        InvalidSettings::new(
+            layout::ENV_BIND,
+            Some(text),
+            "an IP address, such as \"127.0.0.1\" or \"::\"",
+        )
+    })
+}
+
+fn function_ports(text: &str, address: IpAddr) -> Option<Vec<FunctionPort>> {
     let mut found: Vec<FunctionPort> = Vec::new();
     for entry in text.split(',') {
         let (function, port_text) = entry.split_once('=')?;
@@ -153,7 +170,11 @@ fn function_ports(text: &str) -> Option<Vec<FunctionPort>> {
         if function.is_empty() || repeated {
             return None;
         }
-        found.push(FunctionPort { function, port });
+        found.push(FunctionPort {
+            function,
+            address,
+            port,
+        });
     }
     Some(found)
 }
@@ -186,6 +207,9 @@ mod tests {
         assert_eq!(settings.slot, Slot::B);
         assert_eq!(settings.listen[1].function, "other");
         assert_eq!(settings.listen[1].port, 15001);
+        assert_eq!(settings.listen[1].address, Ipv4Addr::LOCALHOST);
+        let everywhere = with(&[(layout::ENV_BIND, "::")]).unwrap();
+        assert_eq!(everywhere.listen[0].address.to_string(), "::");
         assert_eq!(
             settings.directories.control,
             PathBuf::from(layout::CONTROL_DIR)
@@ -210,6 +234,7 @@ mod tests {
                 "{found}"
             );
         }
+        assert!(message(layout::ENV_BIND, "all").contains("OUTRIGGER_BIND is \"all\""));
         assert!(message(layout::ENV_ADMIN_PORT, "http").contains("OUTRIGGER_ADMIN_PORT"));
     }
 }

@@ -287,6 +287,7 @@ mod tests {
     fn traffic() -> Arc<Traffic> {
         let ports = [FunctionPort {
             function: "entries".into(),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
             port: 15000,
         }];
         Arc::new(Traffic::new(&ports, &mut Registry::default()))

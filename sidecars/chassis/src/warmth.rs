@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::Functions;
+use crate::tenancy::Hosted;
 
 /// Longest time of one attempt.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
@@ -65,14 +66,14 @@ impl Warmth {
     }
 
     /// Begins anew with other functions.
-    pub(crate) fn begin(&mut self, functions: Arc<Functions>) {
+    pub(crate) fn begin(&mut self, functions: Arc<Hosted>) {
         if let Some(former) = self.attempt.take() {
             former.abort();
         }
         let state = self.state.clone();
         state.send_modify(|now| *now = Err("the functions are being warmed".to_owned()));
         self.attempt = Some(tokio::spawn(async move {
-            until_warm(&functions, |answer| {
+            until_warm(functions.all(), |answer| {
                 if let Err(reason) = &answer {
                     tracing::warn!(reason, "Functions are not warm");
                 }
@@ -121,7 +122,7 @@ mod tests {
         }
     }
 
-    fn functions(attempts: &[(&str, u32)]) -> Arc<Functions> {
+    fn functions(attempts: &[(&str, u32)]) -> Arc<Hosted> {
         let function = |(name, attempt): &(&str, u32)| {
             let function: Arc<dyn Function> = Arc::new(WarmAt {
                 attempt: *attempt,
@@ -129,7 +130,7 @@ mod tests {
             });
             ((*name).to_owned(), function)
         };
-        Arc::new(attempts.iter().map(function).collect())
+        Arc::new(Hosted::own(attempts.iter().map(function).collect()))
     }
 
     #[tokio::test(start_paused = true)]

@@ -82,6 +82,11 @@ pub struct Tenants {
     pub addresses: BTreeMap<String, Vec<std::net::IpAddr>>,
 }
 
+impl Tenants {
+    /// Version of the form that this crate reads and writes.
+    pub const VERSION: u32 = 1;
+}
+
 impl Document {
     /// Version of the form that this crate reads and writes.
     pub const VERSION: u32 = 1;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::configuration::{Configuration, Offer};
 use crate::control_files::{ControlFiles, OrderFile};
 use crate::status::Status;
+use crate::tenancy::Addresses;
 use crate::warmth::Warmth;
 
 /// Pause after the control files could not be watched.
@@ -31,6 +32,7 @@ pub(super) struct Follower {
     slot: Slot,
     status: Arc<Status>,
     direction: watch::Sender<Direction>,
+    addresses: watch::Sender<Addresses>,
 }
 
 impl Follower {
@@ -41,6 +43,7 @@ impl Follower {
         warmth: Warmth,
         slot: Slot,
         status: Arc<Status>,
+        addresses: watch::Sender<Addresses>,
     ) -> (Follower, watch::Receiver<Direction>) {
         let (direction, watch) = watch::channel(Direction::default());
         let mut follower = Follower {
@@ -50,6 +53,7 @@ impl Follower {
             slot,
             status,
             direction,
+            addresses,
         };
         follower.look();
         if follower.configuration.report().hash.is_none() {
@@ -86,6 +90,17 @@ impl Follower {
         let order = self.direction.borrow().order.clone();
         let offer = order.and_then(|order| self.offer(order.config.of(self.slot)));
         self.use_configuration(offer);
+        match self.files.tenants() {
+            Some(Ok(addresses)) => {
+                self.addresses.send_if_modified(|former| {
+                    let changed = *former != addresses;
+                    *former = addresses;
+                    changed
+                });
+            }
+            Some(Err(error)) => tracing::error!(error, "List of tenants could not be used"),
+            None => {}
+        }
     }
 
     fn offer(&mut self, hash: &str) -> Option<Offer> {
@@ -105,8 +120,8 @@ impl Follower {
 
     fn use_configuration(&mut self, offer: Option<Offer>) {
         if offer == Some(Offer::Taken) {
-            self.warmth
-                .begin(self.configuration.functions().load_full());
+            let functions = self.configuration.functions().load_full();
+            self.warmth.begin(functions);
         }
         let report = self.configuration.report();
         self.status.configuration(report.clone());

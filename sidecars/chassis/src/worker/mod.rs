@@ -31,9 +31,10 @@ use crate::server::{DRAIN_LIMIT, Server};
 use crate::settings::Settings;
 use crate::status::{self, Status};
 use crate::supervisor::channel::{Channel, Message};
+use crate::tenancy::{Gates, Hosted, Peers};
 use crate::traffic::Traffic;
 use crate::warmth::Warmth;
-use crate::{Builder, Functions, Secrets, limits};
+use crate::{Builder, Secrets, limits};
 use control::{Direction, Follower};
 use own::Owning;
 use stand::Attempts;
@@ -97,7 +98,7 @@ struct Worker {
     /// Duplicates of the functions' listening sockets, as soon as they are had.
     listeners: Option<Listeners>,
     server: Server,
-    functions: Arc<ArcSwap<Functions>>,
+    functions: Arc<ArcSwap<Hosted>>,
     direction: watch::Receiver<Direction>,
     warm: watch::Receiver<Result<(), String>>,
     status: Arc<Status>,
@@ -158,15 +159,24 @@ impl Worker {
             restarts,
             own_metrics,
         ));
+        let gates = Gates::default();
+        gates.register(own_metrics);
         let configuration = Configuration::new(
             builder,
             Secrets::new(&settings.directories.secrets),
             settings.sidecar.clone(),
             settings.listen.clone(),
             state.last_good(settings.slot),
+            gates,
         );
         let functions = configuration.functions();
-        let server = Server::new(settings.listen.clone(), Arc::clone(&functions), traffic);
+        let (addresses, peers) = Peers::new();
+        let server = Server::new(
+            settings.listen.clone(),
+            Arc::clone(&functions),
+            peers,
+            traffic,
+        );
         let files_of_control = ControlFiles::watch(&settings.directories)?;
         let (follower, direction) = Follower::new(
             files_of_control,
@@ -174,6 +184,7 @@ impl Worker {
             warmth,
             settings.slot,
             Arc::clone(&status),
+            addresses,
         );
         tokio::spawn(follower.run());
         let shown = Admin {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::sidecar::Seen;
 
@@ -31,6 +31,20 @@ impl Connection {
     pub(crate) async fn open(port: u16) -> io::Result<Connection> {
         let opened = Instant::now();
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            stream,
+            received: Vec::new(),
+            opened,
+        })
+    }
+
+    /// A connection from a loopback address of the caller's choice.
+    pub(crate) async fn open_from(source: Ipv4Addr, port: u16) -> io::Result<Connection> {
+        let opened = Instant::now();
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
         stream.set_nodelay(true)?;
         Ok(Connection {
             stream,

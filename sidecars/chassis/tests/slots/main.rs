@@ -25,6 +25,7 @@ mod sidecar;
 mod stops;
 mod supervision;
 mod tally;
+mod tenants;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         supervision::trials(),
         preflight::trials(),
         admin::trials(),
+        tenants::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use outrigger_control::{
-    Application, Document, FunctionDocument, FunctionKind, Layer, Order, Pair, PerSlot, Phase,
-    Report, Role, Slot, Values, content_hash, layout,
+    Application, Document, FunctionDocument, FunctionKind, Layer, Limits, Order, Pair, PerSlot,
+    Phase, Report, Role, SharedDocument, Slot, TenantDocument, Tenants, Values, content_hash,
+    layout,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -33,6 +34,8 @@ pub(crate) struct Pod {
     /// Hash of the document that orders name.
     pub(crate) config: String,
     slots: PerSlot<Option<Child>>,
+    /// Whether it is a function pod, whose functions listen on every address.
+    is_function_pod: bool,
 }
 
 /// Picks a port that nobody listens on, outside the range of which the kernel gives ports to
@@ -80,6 +83,7 @@ impl Pod {
             document,
             config: String::new(),
             slots: PerSlot { a: None, b: None },
+            is_function_pod: false,
         };
         for directory in ["control", "secrets", "shared"] {
             std::fs::create_dir(pod.root.path().join(directory)).unwrap();
@@ -87,6 +91,46 @@ impl Pod {
         pod.publish();
         pod.order(1, Slot::A);
         pod
+    }
+
+    /// A function pod for applications with their limits, with both slots at rest.
+    pub(crate) async fn shared_by(applications: &[(&str, Limits)]) -> Pod {
+        let mut pod = Pod::create();
+        let tenants = applications.iter().map(|(name, limits)| {
+            let mut document = pod.document.clone();
+            document.application.name = (*name).to_owned();
+            TenantDocument {
+                document,
+                limits: limits.clone(),
+            }
+        });
+        let shared = SharedDocument {
+            v: Document::VERSION,
+            sidecar: pod.document.sidecar.clone(),
+            tenants: tenants.collect(),
+        };
+        let text = serde_json::to_string(&shared).unwrap();
+        pod.config = content_hash(&shared).unwrap();
+        pod.replace(&layout::document_file(&pod.config), &text);
+        pod.order(1, Slot::A);
+        pod.is_function_pod = true;
+        pod.rest().await;
+        pod
+    }
+
+    /// Names the addresses of applications.
+    pub(crate) fn name_tenants(&self, applications: &[(&str, Ipv4Addr)]) {
+        let named = applications.iter();
+        let tenants = Tenants {
+            v: Tenants::VERSION,
+            addresses: named
+                .map(|(name, address)| ((*name).to_owned(), vec![(*address).into()]))
+                .collect(),
+        };
+        self.replace(
+            layout::TENANTS_FILE,
+            &serde_json::to_string(&tenants).unwrap(),
+        );
     }
 
     /// Makes a new document, which is the old one with one parameter of its first function. The
@@ -114,11 +158,15 @@ impl Pod {
     /// A pod with both slots at rest: a serves, b is warm.
     pub(crate) async fn at_rest() -> Pod {
         let mut pod = Pod::create();
-        pod.start(Slot::A);
-        pod.until_active(Slot::A).await;
-        pod.start(Slot::B);
-        pod.until_standby(Slot::B).await;
+        pod.rest().await;
         pod
+    }
+
+    async fn rest(&mut self) {
+        self.start(Slot::A);
+        self.until_active(Slot::A).await;
+        self.start(Slot::B);
+        self.until_standby(Slot::B).await;
     }
 
     pub(crate) fn shared(&self) -> PathBuf {
@@ -173,8 +221,11 @@ impl Pod {
     pub(crate) fn start_listening(&mut self, slot: Slot, listen: &str) {
         let log = self.root.path().join(format!("{slot}.log"));
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let child = self
-            .command(layout::SLOT_COMMAND)
+        let mut command = self.command(layout::SLOT_COMMAND);
+        if self.is_function_pod {
+            command.env(layout::ENV_BIND, "::");
+        }
+        let child = command
             .env(layout::ENV_SLOT, slot.to_string())
             .env(layout::ENV_LISTEN, listen)
             .env(layout::ENV_ADMIN_PORT, self.admin.of(slot).to_string())

@@ -31,12 +31,15 @@ pub(crate) struct Seen {
     pub(crate) worker: u32,
     /// The request's query.
     pub(crate) tag: String,
+    /// The application that the function is of.
+    pub(crate) application: String,
     /// Length of the request's body.
     pub(crate) length: usize,
 }
 
 #[derive(Default)]
 pub(crate) struct Echo {
+    application: String,
     cold: Option<String>,
     stalls: bool,
     was_warm: AtomicBool,
@@ -62,6 +65,7 @@ impl Builder for Echo {
                 panic!("{reason}");
             }
             let echo = Echo {
+                application: document.application.name.clone(),
                 cold: parameter(function, "cold"),
                 stalls: parameter(function, "stall").is_some(),
                 was_warm: AtomicBool::new(false),
@@ -88,6 +92,7 @@ impl Function for Echo {
                 slot: std::env::var(layout::ENV_SLOT).unwrap_or_default(),
                 worker: std::process::id(),
                 tag: uri.query().unwrap_or_default().to_owned(),
+                application: self.application.clone(),
                 length: body.to_bytes().len(),
             };
             let text = serde_json::to_vec(&seen).unwrap();

@@ -1,0 +1,52 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+
+use super::{Hosted, Peers};
+use crate::body::refuse;
+use crate::{Function, Problem, RequestBody, ResponseBody};
+
+/// Answers the requests of one connection by the function of the application that it comes from.
+pub(crate) struct Admission {
+    pub(crate) hosted: Arc<ArcSwap<Hosted>>,
+    pub(crate) peers: Peers,
+    /// Where the connection comes from.
+    pub(crate) peer: IpAddr,
+    /// Name of the function behind the port.
+    pub(crate) function: String,
+}
+
+impl Function for Admission {
+    fn call(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+    ) -> BoxFuture<'static, Response<ResponseBody>> {
+        async move {
+            let peer = self.peer;
+            let Some(application) = self.peers.application(peer).await else {
+                let detail =
+                    format!("{peer} is the address of no application that uses this sidecar");
+                let problem = Problem::new(StatusCode::FORBIDDEN, "unknown-caller", detail);
+                return refuse(request.into_body(), problem).await;
+            };
+            let hosted = self.hosted.load();
+            let function = hosted.function_of(&application, &self.function).cloned();
+            drop(hosted);
+            match function {
+                Some(function) => function.call(request).await,
+                None => {
+                    let detail = format!("application {application} has no configuration here yet");
+                    let problem =
+                        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-configured", detail)
+                            .retry_after(1);
+                    refuse(request.into_body(), problem).await
+                }
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,92 @@
+//! Function pods, which several applications share.
+
+use std::net::Ipv4Addr;
+
+use outrigger_control::{Limits, Slot};
+
+use crate::client::{Connection, get};
+use crate::pod::Pod;
+
+crate::trials![
+    applications_are_told_apart_by_address_and_keep_their_connections_through_swaps,
+    a_caller_that_is_named_later_waits_for_it,
+    an_application_beyond_its_limits_is_refused_and_no_other,
+];
+
+const SHOP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const BANK: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+
+fn limits(max_concurrent_requests: u32) -> Limits {
+    Limits {
+        max_body_bytes: None,
+        max_concurrent_requests,
+        requests_per_second: None,
+    }
+}
+
+async fn applications_are_told_apart_by_address_and_keep_their_connections_through_swaps() {
+    let pod = Pod::shared_by(&[("bank", limits(10)), ("shop", limits(10))]).await;
+    pod.name_tenants(&[("bank", BANK), ("shop", SHOP)]);
+    let mut kept = Vec::new();
+    for (application, source) in [("shop", SHOP), ("bank", BANK)] {
+        for port in [pod.port, pod.second_port] {
+            let connection = Connection::open_from(source, port).await.unwrap();
+            kept.push((application, connection));
+        }
+    }
+    let mut active = Slot::A;
+    for term in 2..7 {
+        for (application, connection) in &mut kept {
+            let answer = connection.get("/", application).await.unwrap();
+            assert_eq!(answer.seen.application, *application);
+            assert_eq!(answer.seen.slot, active.to_string());
+        }
+        active = active.peer();
+        pod.order(term, active);
+        pod.until_swapped(term, active).await;
+    }
+}
+
+async fn a_caller_that_is_named_later_waits_for_it() {
+    let pod = Pod::shared_by(&[("bank", limits(10)), ("shop", limits(10))]).await;
+    let mut early = Connection::open_from(SHOP, pod.port).await.unwrap();
+    early.send(get("/", "early")).await.unwrap();
+    // Its request is there before its name.
+    pod.until(Slot::A, "waiting", |report| report.traffic.in_flight == 1)
+        .await;
+    pod.name_tenants(&[("shop", SHOP)]);
+    let answer = early.answer("early").await.unwrap();
+    assert_eq!(answer.seen.application, "shop");
+    let mut stranger = Connection::open_from(BANK, pod.port).await.unwrap();
+    let refused = stranger.get("/", "stranger").await.unwrap_err();
+    assert!(refused.contains("403 forbidden"), "{refused}");
+}
+
+async fn an_application_beyond_its_limits_is_refused_and_no_other() {
+    let pod = Pod::shared_by(&[("bank", limits(1)), ("shop", limits(1))]).await;
+    pod.name_tenants(&[("bank", BANK), ("shop", SHOP)]);
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        let mut connection = Connection::open_from(SHOP, pod.port).await.unwrap();
+        connection.send(get("/slow", "crowd")).await.unwrap();
+        crowd.push(connection);
+    }
+    let mut other = Connection::open_from(BANK, pod.port).await.unwrap();
+    other.get("/", "other").await.unwrap();
+    let mut refused = Vec::new();
+    for connection in &mut crowd {
+        refused.extend(connection.answer("crowd").await.err());
+    }
+    // One was answered, one waited.
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].contains("429 too many requests"), "{refused:?}");
+    let (_, metrics) = pod.admin(Slot::A, "GET /metrics").await.unwrap();
+    for line in [
+        "outrigger_sidecar_tenant_requests_total{application=\"shop\"} 3",
+        "outrigger_sidecar_tenant_requests_total{application=\"bank\"} 1",
+        "outrigger_sidecar_tenant_refusals_total{application=\"shop\",limit=\"concurrency\"} 1",
+    ] {
+        let is_shown = metrics.lines().any(|found| found == line);
+        assert!(is_shown, "{line} is not in\n{metrics}");
+    }
+}
