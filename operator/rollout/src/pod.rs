@@ -67,7 +67,7 @@ impl SwapPod {
         let name = pod.name_any();
         let order = Order::parse(annotation).map_err(|error| format!("pod {name}: its {error}"))?;
         let slot = |slot: Slot| {
-            let container = container(&order, sidecar, slot);
+            let container = injection::container_name(&order, sidecar, slot);
             SlotState::read(pod, &container)
                 .ok_or_else(|| format!("pod {name} has no container {container}"))
         };
@@ -103,7 +103,7 @@ impl SwapPod {
 
     /// Name of a slot's container.
     pub(crate) fn container(&self, sidecar: &str, slot: Slot) -> String {
-        container(&self.order, sidecar, slot)
+        injection::container_name(&self.order, sidecar, slot)
     }
 
     /// Whether kubelet has seen the pod's spec.
@@ -172,14 +172,6 @@ pub fn carriers<'a>(
     found.sort_by(|a, b| a.name.cmp(&b.name));
     wrong.sort();
     (found, wrong)
-}
-
-/// A sidecar with one container has it named like itself.
-fn container(order: &Order, sidecar: &str, slot: Slot) -> String {
-    match order.single {
-        true => sidecar.to_owned(),
-        false => slot.container(sidecar),
-    }
 }
 
 /// The count in the tag `HASH-COUNT` of a slot's image.
