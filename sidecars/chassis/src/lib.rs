@@ -67,6 +67,7 @@ mod roles;
 mod server;
 mod settings;
 mod status;
+mod stream;
 mod supervisor;
 mod tenancy;
 mod traffic;

@@ -1,17 +1,30 @@
-//! The listening sockets of a slot's functions, in the order of `OUTRIGGER_LISTEN`.
+//! The listening sockets of a slot's functions: the ports in the order of `OUTRIGGER_LISTEN`, then
+//! the Unix sockets in the same order, if there are any.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
-use rustix::net::{SocketAddrAny, SocketType, getsockname, sockopt};
+use rustix::net::{SocketAddrAny, SocketAddrUnix, SocketType, getsockname, sockopt};
 
 use crate::settings::FunctionPort;
 
-/// One listening socket for each function. Duplicates share the kernel's queue of connections, so
+/// Containers of the application run as users of their own.
+const SOCKET_MODE: u32 = 0o666;
+
+/// The listening sockets of all functions. Duplicates share the kernel's queue of connections, so
 /// as long as anyone holds one, a connect waits instead of being refused.
 #[derive(Debug)]
-pub(crate) struct Listeners(Vec<TcpListener>);
+pub(crate) struct Listeners {
+    /// One for each function.
+    ports: Vec<TcpListener>,
+    /// One for each function, or none.
+    sockets: Vec<UnixListener>,
+}
 
 /// The listeners cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -25,28 +38,28 @@ pub(crate) enum NoListeners {
         port: u16,
         error: io::Error,
     },
+    #[error("the Unix socket of function {function} cannot be listened on: {error}")]
+    BindSocket { function: String, error: io::Error },
     #[error("{found} descriptors arrived for {expected} functions")]
     Count { found: usize, expected: usize },
     #[error("the descriptor for function {function} does not listen on its port {port}")]
     Foreign { function: String, port: u16 },
+    #[error("the descriptor for function {function} is not its Unix socket")]
+    ForeignSocket { function: String },
     #[error("a listener could not be made non-blocking: {0}")]
     Blocking(io::Error),
 }
 
 impl Listeners {
-    /// Listens on every function's port, or on none.
+    /// Listens on every function's port and Unix socket, or on none.
     ///
     /// Both slots of a pod may try at the same time: they try the ports in the same order, so the
     /// first port decides between them.
     pub(crate) fn bind(ports: &[FunctionPort]) -> Result<Listeners, NoListeners> {
         let mut listeners = Vec::with_capacity(ports.len());
-        for FunctionPort {
-            function,
-            address,
-            port,
-        } in ports
-        {
-            let bound = bind(*address, *port).and_then(|listener| {
+        for wanted in ports {
+            let FunctionPort { function, port, .. } = wanted;
+            let bound = bind(wanted.address, *port).and_then(|listener| {
                 listener.set_nonblocking(true)?;
                 Ok(listener)
             });
@@ -64,20 +77,28 @@ impl Listeners {
                 }
             }
         }
-        Ok(Listeners(listeners))
+        Ok(Listeners {
+            ports: listeners,
+            sockets: bind_sockets(ports)?,
+        })
     }
 
     /// Takes descriptors that another process passed, if they are what the functions listen on.
+    ///
+    /// A slot whose program knows no Unix sockets passes none: then they are bound here.
     pub(crate) fn received(
-        descriptors: Vec<OwnedFd>,
+        mut descriptors: Vec<OwnedFd>,
         ports: &[FunctionPort],
     ) -> Result<Listeners, NoListeners> {
-        if descriptors.len() != ports.len() {
+        let wanted = ports.iter().filter_map(wanted_socket);
+        let expected = ports.len() + wanted.clone().count();
+        if descriptors.len() != expected && descriptors.len() != ports.len() {
             return Err(NoListeners::Count {
                 found: descriptors.len(),
-                expected: ports.len(),
+                expected,
             });
         }
+        let sockets = descriptors.split_off(ports.len());
         for (descriptor, wanted) in descriptors.iter().zip(ports) {
             if !listens_on(descriptor.as_fd(), wanted) {
                 return Err(NoListeners::Foreign {
@@ -86,27 +107,58 @@ impl Listeners {
                 });
             }
         }
-        let listeners = Listeners(descriptors.into_iter().map(TcpListener::from).collect());
-        for listener in &listeners.0 {
-            // They are, unless something other than a slot passed them.
-            listener
-                .set_nonblocking(true)
-                .map_err(NoListeners::Blocking)?;
+        for (descriptor, (wanted, path)) in sockets.iter().zip(wanted) {
+            if !(is_listener(descriptor.as_fd()) && is_at(descriptor.as_fd(), path)) {
+                return Err(NoListeners::ForeignSocket {
+                    function: wanted.function.clone(),
+                });
+            }
         }
+        let sockets = match sockets.is_empty() {
+            true => bind_sockets(ports)?,
+            false => sockets.into_iter().map(UnixListener::from).collect(),
+        };
+        let listeners = Listeners {
+            ports: descriptors.into_iter().map(TcpListener::from).collect(),
+            sockets,
+        };
+        // They are non-blocking, unless something other than a slot passed them.
+        let ports = listeners
+            .ports
+            .iter()
+            .map(|port| port.set_nonblocking(true));
+        let sockets = listeners.sockets.iter();
+        let sockets = sockets.map(|socket| socket.set_nonblocking(true));
+        ports
+            .chain(sockets)
+            .collect::<io::Result<()>>()
+            .map_err(NoListeners::Blocking)?;
         Ok(listeners)
     }
 
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.0.iter().map(AsFd::as_fd).collect()
+        let mut descriptors = self.ports_only();
+        descriptors.extend(self.sockets.iter().map(AsFd::as_fd));
+        descriptors
+    }
+
+    /// What a slot can take whose program knows no Unix sockets.
+    pub(crate) fn ports_only(&self) -> Vec<BorrowedFd<'_>> {
+        self.ports.iter().map(AsFd::as_fd).collect()
     }
 
     pub(crate) fn duplicate(&self) -> io::Result<Listeners> {
-        let duplicates: io::Result<Vec<_>> = self.0.iter().map(TcpListener::try_clone).collect();
-        Ok(Listeners(duplicates?))
+        let ports = self.ports.iter().map(TcpListener::try_clone);
+        let sockets = self.sockets.iter().map(UnixListener::try_clone);
+        Ok(Listeners {
+            ports: ports.collect::<io::Result<_>>()?,
+            sockets: sockets.collect::<io::Result<_>>()?,
+        })
     }
 
-    pub(crate) fn into_inner(self) -> Vec<TcpListener> {
-        self.0
+    /// The listeners of the ports and of the Unix sockets, each in the order of the functions.
+    pub(crate) fn into_inner(self) -> (Vec<TcpListener>, Vec<UnixListener>) {
+        (self.ports, self.sockets)
     }
 }
 
@@ -124,15 +176,60 @@ fn is_everywhere(address: IpAddr) -> bool {
     address.is_ipv6() && address.is_unspecified()
 }
 
+fn wanted_socket(wanted: &FunctionPort) -> Option<(&FunctionPort, &Path)> {
+    Some((wanted, wanted.socket.as_deref()?))
+}
+
+fn bind_sockets(ports: &[FunctionPort]) -> Result<Vec<UnixListener>, NoListeners> {
+    let wanted = ports.iter().filter_map(wanted_socket);
+    let bound = wanted.map(|(FunctionPort { function, .. }, path)| {
+        bind_socket(path).map_err(|error| NoListeners::BindSocket {
+            function: function.clone(),
+            error,
+        })
+    });
+    bound.collect()
+}
+
+/// The name appears in one step, in place of a former socket's, and is open to every user then.
+fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    let draft = bound_as(path);
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&draft)?;
+    listener.set_nonblocking(true)?;
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    std::fs::rename(draft, path)?;
+    Ok(listener)
+}
+
+/// The name under which the socket at a path was bound, which the kernel keeps.
+fn bound_as(path: &Path) -> PathBuf {
+    let mut draft = OsString::from(path);
+    draft.push(".new");
+    draft.into()
+}
+
+/// Whether a socket, or the listener that it was accepted from, is the one at a path.
+pub(crate) fn is_at(descriptor: BorrowedFd<'_>, path: &Path) -> bool {
+    let bound = SocketAddrUnix::new(bound_as(path)).map(SocketAddrAny::from);
+    getsockname(descriptor).is_ok_and(|found| Ok(found) == bound)
+}
+
+fn is_listener(descriptor: BorrowedFd<'_>) -> bool {
+    sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
+        && sockopt::socket_acceptconn(descriptor) == Ok(true)
+}
+
 fn listens_on(descriptor: BorrowedFd<'_>, wanted: &FunctionPort) -> bool {
     let socket = |address: IpAddr| SocketAddrAny::from(SocketAddr::from((address, wanted.port)));
     let is_wanted = |found: &SocketAddrAny| {
         *found == socket(wanted.address)
             || (is_everywhere(wanted.address) && *found == socket(Ipv4Addr::UNSPECIFIED.into()))
     };
-    sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
-        && sockopt::socket_acceptconn(descriptor) == Ok(true)
-        && getsockname(descriptor).is_ok_and(|found| is_wanted(&found))
+    is_listener(descriptor) && getsockname(descriptor).is_ok_and(|found| is_wanted(&found))
 }
 
 #[cfg(test)]
@@ -148,6 +245,7 @@ mod tests {
                 function: "echo".into(),
                 address: Ipv4Addr::LOCALHOST.into(),
                 port: listener.local_addr().unwrap().port(),
+                socket: None,
             })
             .collect()
     }
@@ -203,5 +301,41 @@ mod tests {
         assert!(Listeners::received(duplicates(&listeners), &ports).is_ok());
         assert!(Listeners::received(duplicates(&listeners), &loopback).is_err());
         std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, ports[0].port)).unwrap();
+    }
+
+    #[test]
+    fn unix_sockets_are_passed_too_and_bound_by_whoever_gets_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("echo.sock");
+        let mut ports = free_ports(1);
+        ports[0].socket = Some(path.clone());
+        let listeners = Listeners::bind(&ports).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
+        let received = Listeners::received(duplicates(&listeners), &ports).unwrap();
+        drop(listeners);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let (_, sockets) = received.duplicate().unwrap().into_inner();
+        assert!(is_at(sockets[0].accept().unwrap().0.as_fd(), &path));
+        drop(sockets);
+
+        let mut foreign = duplicates(&received);
+        let other = UnixListener::bind(directory.path().join("other.sock")).unwrap();
+        foreign[1] = other.into();
+        assert!(matches!(
+            Listeners::received(foreign, &ports),
+            Err(NoListeners::ForeignSocket { .. })
+        ));
+
+        let former: Vec<_> = received
+            .ports_only()
+            .iter()
+            .map(|port| port.try_clone_to_owned().unwrap())
+            .collect();
+        drop(received);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_err());
+        let completed = Listeners::received(former, &ports).unwrap();
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        assert_eq!(completed.descriptors().len(), 2);
     }
 }

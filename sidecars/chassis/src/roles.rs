@@ -290,6 +290,7 @@ mod tests {
             protocol,
             slot,
             version: "1".into(),
+            sockets: true,
         };
         assert!(may_follow(&hello(PROTOCOL, Slot::B), Slot::A).is_ok());
         assert!(may_follow(&hello(PROTOCOL, Slot::A), Slot::A).is_err());

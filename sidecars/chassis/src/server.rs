@@ -11,13 +11,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::connection::{self, End};
-use crate::listeners::Listeners;
+use crate::listeners::{self, Listeners};
 use crate::settings::FunctionPort;
+use crate::stream::Stream;
 use crate::tenancy::{Admission, Hosted, Peers};
 use crate::traffic::{OpenConnection, Traffic};
 use crate::{Function, Problem, RequestBody, ResponseBody};
@@ -30,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 /// A connection between two requests.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    stream: TcpStream,
+    stream: Stream,
     unread: Bytes,
     /// Index of its function.
     function: usize,
@@ -61,23 +62,39 @@ pub(crate) struct Intake {
 impl Intake {
     /// Takes a connection that another process passed. It is not served yet.
     pub(crate) fn receive(&self, descriptor: OwnedFd, unread: Bytes) -> io::Result<Parked> {
-        let stream = std::net::TcpStream::from(descriptor);
-        stream.set_nonblocking(true)?;
-        let stream = TcpStream::from_std(stream)?;
-        let port = stream.local_addr()?.port();
-        let function = self.ports.iter().position(|known| known.port == port);
-        let function = function.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a connection of port {port}, which is no function's"),
-            )
-        })?;
+        let stream = Stream::received(descriptor)?;
+        let function = self.function_of(&stream)?;
         Ok(Parked {
             stream,
             unread,
             function,
             open: self.traffic.open(),
         })
+    }
+
+    /// Index of the function that a connection was made to.
+    fn function_of(&self, stream: &Stream) -> io::Result<usize> {
+        let unknown = |place: String| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a connection of {place}, which is no function's"),
+            )
+        };
+        match stream {
+            Stream::Tcp(tcp) => {
+                let port = tcp.local_addr()?.port();
+                let function = self.ports.iter().position(|known| known.port == port);
+                function.ok_or_else(|| unknown(format!("port {port}")))
+            }
+            Stream::Unix(unix) => {
+                let is_of = |known: &FunctionPort| {
+                    let socket = known.socket.as_deref();
+                    socket.is_some_and(|path| listeners::is_at(unix.as_fd(), path))
+                };
+                let function = self.ports.iter().position(is_of);
+                function.ok_or_else(|| unknown(format!("{:?}", unix.local_addr())))
+            }
+        }
     }
 
     /// Puts a connection into the queue of parked ones.
@@ -133,18 +150,26 @@ impl Server {
             former.abort();
         }
         self.drain.send_replace(false);
-        for (function, listener) in listeners.duplicate()?.into_inner().into_iter().enumerate() {
-            let acceptor = Acceptor {
-                listener: TcpListener::from_std(listener)?,
-                function,
-                connections: self.connections(),
-            };
-            self.acceptors.push(tokio::spawn(acceptor.run()));
+        let (ports, sockets) = listeners.duplicate()?.into_inner();
+        for (function, port) in ports.into_iter().enumerate() {
+            self.accept(function, Listener::Port(TcpListener::from_std(port)?));
+        }
+        for (function, socket) in sockets.into_iter().enumerate() {
+            self.accept(function, Listener::Socket(UnixListener::from_std(socket)?));
         }
         while let Ok(parked) = self.parked.try_recv() {
             self.serve(parked);
         }
         Ok(())
+    }
+
+    fn accept(&mut self, function: usize, listener: Listener) {
+        let acceptor = Acceptor {
+            listener,
+            function,
+            connections: self.connections(),
+        };
+        self.acceptors.push(tokio::spawn(acceptor.run()));
     }
 
     /// Stops to accept and parks every connection as soon as it is between two requests.
@@ -229,13 +254,13 @@ impl Connections {
     fn service(
         &self,
         index: usize,
-        stream: &TcpStream,
+        stream: &Stream,
     ) -> Option<impl Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + use<>>
     {
         let name = self.intake.ports.get(index)?.function.clone();
         let traffic = self.intake.traffic.function(index)?;
         // A connection that is not connected any more has no requests.
-        let peer = stream.peer_addr().ok()?.ip().to_canonical();
+        let peer = stream.peer().ok()?;
         let functions = Arc::clone(&self.functions);
         let admission: Arc<dyn Function> = Arc::new(Admission {
             hosted: Arc::clone(&self.functions),
@@ -262,8 +287,22 @@ impl Connections {
     }
 }
 
+enum Listener {
+    Port(TcpListener),
+    Socket(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Port(port) => Ok(Stream::Tcp(port.accept().await?.0)),
+            Listener::Socket(socket) => Ok(Stream::Unix(socket.accept().await?.0)),
+        }
+    }
+}
+
 struct Acceptor {
-    listener: TcpListener,
+    listener: Listener,
     function: usize,
     connections: Connections,
 }
@@ -272,8 +311,10 @@ impl Acceptor {
     async fn run(self) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
+                Ok(stream) => {
+                    if let Stream::Tcp(tcp) = &stream
+                        && let Err(error) = tcp.set_nodelay(true)
+                    {
                         tracing::debug!(%error, "Connection was lost at once");
                         continue;
                     }

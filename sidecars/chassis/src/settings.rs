@@ -1,7 +1,7 @@
 //! What a slot is told by its environment. It never changes in a container's life.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use outrigger_control::{Slot, layout};
 
@@ -43,6 +43,8 @@ pub(crate) struct FunctionPort {
     pub(crate) function: String,
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
+    /// Path of its Unix socket, if it has one too.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// Where a slot finds its files.
@@ -93,6 +95,7 @@ impl Settings {
         let slot = lookup(layout::ENV_SLOT);
         let listen = lookup(layout::ENV_LISTEN);
         let address = bind_address(&lookup)?;
+        let sockets = lookup(layout::ENV_SOCKETS).map(PathBuf::from);
         let admin_port = lookup(layout::ENV_ADMIN_PORT);
         Ok(Settings {
             sidecar: sidecar(&lookup)?,
@@ -100,7 +103,7 @@ impl Settings {
                 .as_deref()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| InvalidSettings::new(layout::ENV_SLOT, slot, "\"a\" or \"b\""))?,
-            listen: listen.as_deref().and_then(|text| function_ports(text, address)).ok_or_else(|| {
+            listen: listen.as_deref().and_then(|text| function_ports(text, address, sockets.as_deref())).ok_or_else(|| {
                 InvalidSettings::new(
                     layout::ENV_LISTEN,
                     listen,
@@ -158,7 +161,11 @@ fn bind_address(lookup: impl Fn(&str) -> Option<String>) -> Result<IpAddr, Inval
     })
 }
 
-fn function_ports(text: &str, address: IpAddr) -> Option<Vec<FunctionPort>> {
+fn function_ports(
+    text: &str,
+    address: IpAddr,
+    sockets: Option<&Path>,
+) -> Option<Vec<FunctionPort>> {
     let mut found: Vec<FunctionPort> = Vec::new();
     for entry in text.split(',') {
         let (function, port_text) = entry.split_once('=')?;
@@ -170,7 +177,9 @@ fn function_ports(text: &str, address: IpAddr) -> Option<Vec<FunctionPort>> {
         if function.is_empty() || repeated {
             return None;
         }
+        let socket = sockets.map(|directory| directory.join(layout::socket_file(&function)));
         found.push(FunctionPort {
+            socket,
             function,
             address,
             port,
@@ -210,6 +219,10 @@ mod tests {
         assert_eq!(settings.listen[1].address, Ipv4Addr::LOCALHOST);
         let everywhere = with(&[(layout::ENV_BIND, "::")]).unwrap();
         assert_eq!(everywhere.listen[0].address.to_string(), "::");
+        assert_eq!(everywhere.listen[0].socket, None);
+        let sockets = with(&[(layout::ENV_SOCKETS, "/sockets")]).unwrap();
+        let path = PathBuf::from("/sockets/entries.sock");
+        assert_eq!(sockets.listen[0].socket, Some(path));
         assert_eq!(
             settings.directories.control,
             PathBuf::from(layout::CONTROL_DIR)

@@ -289,6 +289,7 @@ mod tests {
             function: "entries".into(),
             address: std::net::Ipv4Addr::LOCALHOST.into(),
             port: 15000,
+            socket: None,
         }];
         Arc::new(Traffic::new(&ports, &mut Registry::default()))
     }

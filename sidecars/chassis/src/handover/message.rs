@@ -22,6 +22,9 @@ pub(crate) struct Hello {
     pub(crate) slot: Slot,
     /// Version of its program, for logs.
     pub(crate) version: String,
+    /// Whether it takes listeners of Unix sockets too.
+    #[serde(default)]
+    pub(crate) sockets: bool,
 }
 
 /// A standby's request to become active.

@@ -41,7 +41,12 @@ impl Attendance {
             let _ = link.sender().refused(&reason).await;
             return self.gone();
         }
-        let given = link.sender().listeners(&listeners.descriptors()).await;
+        let descriptors = match hello.sockets {
+            true => listeners.descriptors(),
+            false => listeners.ports_only(),
+        };
+        let given = link.sender().listeners(&descriptors).await;
+        drop(descriptors);
         drop(listeners);
         if given.is_err() {
             return self.gone();

@@ -79,6 +79,7 @@ impl Worker {
             protocol: PROTOCOL,
             slot: self.settings.slot,
             version: self.settings.version.clone(),
+            sockets: true,
         };
         if link.sender().hello(&hello).await.is_err() {
             return Err(NotJoined::Gone);

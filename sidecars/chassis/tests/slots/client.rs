@@ -2,19 +2,85 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::sidecar::Seen;
 
 /// An answer that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where a function is.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Port(u16),
+    Socket(PathBuf),
+}
+
+impl From<u16> for Target {
+    fn from(port: u16) -> Target {
+        Target::Port(port)
+    }
+}
+
+impl From<PathBuf> for Target {
+    fn from(socket: PathBuf) -> Target {
+        Target::Socket(socket)
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    async fn open(target: Target) -> io::Result<Stream> {
+        Ok(match target {
+            Target::Port(port) => {
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Target::Socket(path) => Stream::Unix(UnixStream::connect(path).await?),
+        })
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.write_all(bytes).await,
+            Stream::Unix(stream) => stream.write_all(bytes).await,
+        }
+    }
+
+    async fn read_buf(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read_buf(buffer).await,
+            Stream::Unix(stream) => stream.read_buf(buffer).await,
+        }
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.readable().await,
+            Stream::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.try_read(buffer),
+            Stream::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+}
+
 /// A connection to a function.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
     pub(crate) opened: Instant,
 }
@@ -28,12 +94,10 @@ pub(crate) struct Answer {
 }
 
 impl Connection {
-    pub(crate) async fn open(port: u16) -> io::Result<Connection> {
+    pub(crate) async fn open(target: impl Into<Target>) -> io::Result<Connection> {
         let opened = Instant::now();
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        stream.set_nodelay(true)?;
         Ok(Connection {
-            stream,
+            stream: Stream::open(target.into()).await?,
             received: Vec::new(),
             opened,
         })
@@ -47,7 +111,7 @@ impl Connection {
         let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
         stream.set_nodelay(true)?;
         Ok(Connection {
-            stream,
+            stream: Stream::Tcp(stream),
             received: Vec::new(),
             opened,
         })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, Connection, get};
+use crate::client::{Answer, Connection, Target, get};
 use crate::tally::Tally;
 
 /// A kind of client that keeps its connection.
@@ -98,8 +98,9 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts clients of every kind.
-    pub(crate) fn mixed(port: u16) -> Load {
-        let mut load = Load::steady(port);
+    pub(crate) fn mixed(target: impl Into<Target>) -> Load {
+        let target = target.into();
+        let mut load = Load::steady(target.clone());
         for (kind, clients) in [
             (Kind::Slow, 8),
             (Kind::Upload, 2),
@@ -107,30 +108,31 @@ impl Load {
             (Kind::Pipelined, 2),
         ] {
             for number in 0..clients {
-                load.keep_alive(port, kind, number);
+                load.keep_alive(&target, kind, number);
             }
         }
         load
     }
 
     /// Starts clients with short requests only: with kept connections, and with new ones.
-    pub(crate) fn steady(port: u16) -> Load {
+    pub(crate) fn steady(target: impl Into<Target>) -> Load {
+        let target = target.into();
         let mut load = Load {
             tally: Tally::default(),
             stop: watch::Sender::new(false),
             clients: JoinSet::new(),
         };
         for number in 0..STEADY {
-            load.keep_alive(port, Kind::Steady, number);
+            load.keep_alive(&target, Kind::Steady, number);
         }
         let (tally, stop) = (load.tally.clone(), load.stop.subscribe());
-        load.clients.spawn(new_connections(port, tally, stop));
+        load.clients.spawn(new_connections(target, tally, stop));
         load
     }
 
-    fn keep_alive(&mut self, port: u16, kind: Kind, number: u32) {
+    fn keep_alive(&mut self, target: &Target, kind: Kind, number: u32) {
         let member = Member {
-            port,
+            target: target.clone(),
             kind,
             number,
             tally: self.tally.clone(),
@@ -162,7 +164,7 @@ impl Load {
 
 /// A client that keeps its connection.
 struct Member {
-    port: u16,
+    target: Target,
     kind: Kind,
     number: u32,
     tally: Tally,
@@ -215,7 +217,7 @@ impl Member {
 
     async fn connect(&self) -> Connection {
         loop {
-            match Connection::open(self.port).await {
+            match Connection::open(self.target.clone()).await {
                 Ok(connection) => return connection,
                 Err(error) => {
                     self.tally.refused(error.to_string());
@@ -227,7 +229,7 @@ impl Member {
 }
 
 /// A new connection for each request, a hundred in a second.
-async fn new_connections(port: u16, tally: Tally, mut stop: watch::Receiver<bool>) {
+async fn new_connections(target: Target, tally: Tally, mut stop: watch::Receiver<bool>) {
     const CLASS: &str = "new";
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let mut requests = JoinSet::new();
@@ -237,10 +239,10 @@ async fn new_connections(port: u16, tally: Tally, mut stop: watch::Receiver<bool
             () = stopped(&mut stop) => break,
             _ = ticks.tick() => {}
         }
-        let tally = tally.clone();
+        let (tally, target) = (tally.clone(), target.clone());
         requests.spawn(async move {
             let begun = Instant::now();
-            let mut connection = match Connection::open(port).await {
+            let mut connection = match Connection::open(target).await {
                 Ok(connection) => connection,
                 Err(error) => return tally.refused(error.to_string()),
             };

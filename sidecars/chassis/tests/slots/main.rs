@@ -22,6 +22,7 @@ mod pod;
 mod preflight;
 mod protocol;
 mod sidecar;
+mod sockets;
 mod stops;
 mod supervision;
 mod tally;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         preflight::trials(),
         admin::trials(),
         tenants::trials(),
+        sockets::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -85,7 +85,7 @@ impl Pod {
             slots: PerSlot { a: None, b: None },
             is_function_pod: false,
         };
-        for directory in ["control", "secrets", "shared"] {
+        for directory in ["control", "secrets", "shared", "sockets"] {
             std::fs::create_dir(pod.root.path().join(directory)).unwrap();
         }
         pod.publish();
@@ -173,6 +173,12 @@ impl Pod {
         self.root.path().join("shared")
     }
 
+    /// The Unix socket of a function.
+    pub(crate) fn socket(&self, function: &str) -> PathBuf {
+        let sockets = self.root.path().join("sockets");
+        sockets.join(layout::socket_file(function))
+    }
+
     /// Writes a control file in one step, as kubelet does.
     fn replace(&self, name: &str, content: &str) {
         let control = self.root.path().join("control");
@@ -207,7 +213,8 @@ impl Pod {
             .env(layout::ENV_SIDECAR, "echo")
             .env("OUTRIGGER_CONTROL_DIR", directory("control"))
             .env("OUTRIGGER_SECRETS_DIR", directory("secrets"))
-            .env("OUTRIGGER_SHARED_DIR", directory("shared"));
+            .env("OUTRIGGER_SHARED_DIR", directory("shared"))
+            .env(layout::ENV_SOCKETS, directory("sockets"));
         command
     }
 
