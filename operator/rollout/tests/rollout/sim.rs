@@ -98,6 +98,8 @@ pub(crate) struct SimPod {
     pub(crate) lost: bool,
     /// Ticks until kubelet has tried the images of a pod whose slots have never started.
     trying: u32,
+    /// Ticks from the request to stop to the next container.
+    pub(crate) stops_after: u32,
     /// The slots that it has.
     present: &'static [Slot],
 }
@@ -167,6 +169,7 @@ impl SimPod {
             deaf: false,
             lost: false,
             trying: 0,
+            stops_after: 4,
             present: match order.single {
                 true => &[Slot::A],
                 false => &Slot::BOTH,
@@ -289,7 +292,7 @@ impl SimPod {
             }
             match state.replacing {
                 None if state.image != image => {
-                    state.replacing = Some(4);
+                    state.replacing = Some(self.stops_after);
                     // A standby that is told to stop just ends; an active slot hands over first.
                     if self.active == slot && self.present.len() > 1 {
                         self.active = slot.peer();
