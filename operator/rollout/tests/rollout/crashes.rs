@@ -3,6 +3,7 @@
 use outrigger_control::Phase;
 use outrigger_rollout::State;
 
+use crate::fleet::at_once;
 use crate::world::World;
 
 const PODS: [(&str, &str); 2] = [("web-0", "node-0"), ("web-1", "node-1")];
@@ -60,4 +61,22 @@ fn failing_images_survive_every_crash() {
             world.settle().summary.state
         });
     }
+}
+
+#[test]
+fn a_rollback_of_pods_that_soaked_survives_every_crash() {
+    every_crash(|world| {
+        world.update().soak_seconds = Some(0);
+        world.set_image("fades:2");
+        world.settle().summary.state
+    });
+}
+
+#[test]
+fn pods_that_are_swapped_together_survive_every_crash() {
+    every_crash(|world| {
+        at_once(world, "100%");
+        world.set_image("good:2");
+        world.settle().summary.state
+    });
 }
