@@ -21,7 +21,9 @@
 //! `Future::poll`: `poll_without_shutdown` may end before everything is flushed.
 
 mod body;
+pub(crate) mod http2;
 mod io;
+pub(crate) mod preface;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::connection::{self, End};
+use crate::connection::preface::{self, Protocol};
+use crate::connection::{self, End, http2};
 use crate::listeners::{self, Listeners};
 use crate::settings::FunctionPort;
 use crate::stream::Stream;
@@ -233,19 +234,41 @@ impl Connections {
         let Some(service) = self.service(function, &stream) else {
             return;
         };
-        let drain = self.drain.subscribe();
+        let mut drain = self.drain.subscribe();
         let intake = self.intake.clone();
         tokio::spawn(async move {
-            let io = TokioIo::new(stream);
-            match connection::serve(io, unread, service, drain, DRAIN_LIMIT).await {
-                End::Parked { io, unread } => intake.keep(Parked {
-                    stream: io.into_inner(),
+            let mut stream = stream;
+            let parked = match preface::detect(&mut stream, unread, &mut drain).await {
+                Protocol::Http1(read) => {
+                    let io = TokioIo::new(stream);
+                    match connection::serve(io, read, service, drain, DRAIN_LIMIT).await {
+                        End::Parked { io, unread } => Some((io.into_inner(), unread)),
+                        End::Failed(error) => {
+                            tracing::debug!(%error, "Connection failed");
+                            None
+                        }
+                        End::Closed => None,
+                    }
+                }
+                Protocol::Http2(read) => {
+                    let told = || intake.traffic.told_to_reconnect();
+                    let served =
+                        http2::serve(stream, read, service, drain, DRAIN_LIMIT, told).await;
+                    if let Err(error) = served {
+                        tracing::debug!(%error, "HTTP/2 connection failed");
+                    }
+                    None
+                }
+                Protocol::Undecided(unread) => Some((stream, unread)),
+                Protocol::Gone => None,
+            };
+            if let Some((stream, unread)) = parked {
+                intake.keep(Parked {
+                    stream,
                     unread,
                     function,
                     open,
-                }),
-                End::Failed(error) => tracing::debug!(%error, "Connection failed"),
-                End::Closed => {}
+                });
             }
         });
     }

@@ -38,6 +38,7 @@ const SERVER_ERROR: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Traffic {
     connections: watch::Sender<u64>,
+    reconnects: Counter,
     functions: Vec<Arc<FunctionTraffic>>,
 }
 
@@ -89,6 +90,12 @@ impl Traffic {
                 })
             })
             .collect();
+        let reconnects = Counter::default();
+        registry.register(
+            "http2_reconnects",
+            "HTTP/2 connections whose clients were told to open another one",
+            reconnects.clone(),
+        );
         registry.register("requests", "Requests answered, by status class", answered);
         registry.register("requests_in_flight", "Requests being answered", in_flight);
         registry.register_with_unit(
@@ -99,6 +106,7 @@ impl Traffic {
         );
         Traffic {
             connections: watch::Sender::new(0),
+            reconnects,
             functions,
         }
     }
@@ -107,6 +115,11 @@ impl Traffic {
     pub(crate) fn open(self: &Arc<Self>) -> OpenConnection {
         self.connections.send_modify(|open| *open += 1);
         OpenConnection(Arc::clone(self))
+    }
+
+    /// Counts an HTTP/2 connection whose client is told to open another one.
+    pub(crate) fn told_to_reconnect(&self) {
+        self.reconnects.inc();
     }
 
     /// Connections that this worker is responsible for.

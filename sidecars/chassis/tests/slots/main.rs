@@ -15,6 +15,7 @@ mod configuration;
 mod crashes;
 mod handovers;
 mod hangs;
+mod http2;
 mod load;
 mod orders;
 mod peer;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         admin::trials(),
         tenants::trials(),
         sockets::trials(),
+        http2::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

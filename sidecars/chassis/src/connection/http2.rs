@@ -1,0 +1,119 @@
+//! One HTTP/2 connection. It cannot move: its state of streams and compressed headers is spread over
+//! the parser. At a handover the client is told to open another one (GOAWAY), which the new slot
+//! serves; every stream that was accepted is still answered here.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::{BoxError, RequestBody, ResponseBody};
+
+/// Most streams of one connection at a time.
+const STREAMS: u32 = 200;
+/// Most bytes of a request's headers, as with HTTP/1.
+const HEADERS: u32 = super::BUFFER as u32;
+
+/// Serves a connection until it closes. Once `drain` turns true the client is told to go, and what
+/// it has begun is finished within `drain_limit`.
+///
+/// `on_goaway` is called when the client is told.
+pub(crate) async fn serve<IO, S>(
+    stream: IO,
+    read: Bytes,
+    service: S,
+    mut drain: watch::Receiver<bool>,
+    drain_limit: Duration,
+    on_goaway: impl FnOnce(),
+) -> hyper::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>>,
+{
+    let io = TokioIo::new(Rewound { read, stream });
+    let service = service_fn(|request: Request<Incoming>| {
+        let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+        let answer = service(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS);
+    let mut connection = pin!(builder.serve_connection(io, service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _ = drain.wait_for(|draining| *draining) => {}
+    }
+    on_goaway();
+    connection.as_mut().graceful_shutdown();
+    let rest = poll_fn(|cx| connection.as_mut().poll(cx));
+    // Streams that are still open then end with their connection.
+    timeout(drain_limit, rest).await.unwrap_or(Ok(()))
+}
+
+/// A stream of which something has been read already.
+struct Rewound<IO> {
+    read: Bytes,
+    stream: IO,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Rewound<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.read.len().min(buffer.remaining());
+        buffer.put_slice(&self.read.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Rewound<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
