@@ -67,3 +67,16 @@ LABEL org.opencontainers.image.title="outrigger-example-tickets" \
 COPY ${BINARIES}/tickets /tickets
 USER 65532:65532
 ENTRYPOINT ["/tickets"]
+
+# The sidecar and the load of `make bench-swap`.
+FROM scratch AS bench
+ARG BINARIES
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="outrigger-bench" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV OUTRIGGER_SIDECAR_VERSION="${VERSION}"
+COPY ${BINARIES}/outrigger-bench /outrigger-bench
+USER 65532:65532
+ENTRYPOINT ["/outrigger-bench"]
+CMD ["slot"]
