@@ -1,3 +1,5 @@
+mod pods;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,11 +9,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
-use outrigger_injection::{Refusal, Trial, preflight_pod};
+use outrigger_injection::{Refusal, Trial};
 use outrigger_lookup::LookupError;
 use outrigger_rollout::{
-    Action, Consumer, Consumers, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION,
-    Failure, KnownRevision, PROVEN_ANNOTATION,
+    Action, Consumers, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION, Failure,
+    KnownRevision, PROVEN_ANNOTATION,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -22,7 +24,7 @@ use super::story::{ending, story};
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::events::Story;
-use crate::eviction::{self, EvictionError, Outcome};
+use crate::eviction::EvictionError;
 
 /// Orders written at once: a new configuration is one for each pod.
 const AT_ONCE: usize = 8;
@@ -253,21 +255,6 @@ impl Work<'_> {
             .await
     }
 
-    /// Evicts a pod; one that a budget keeps is tried again with the next look.
-    async fn evict(&self, name: &str, uid: &str) -> Result<Applied, ApplyError> {
-        let Some(pod) = self.pod(uid) else {
-            return Ok(Applied::Overtaken);
-        };
-        match eviction::evict(&self.watched.context.client, pod).await? {
-            Outcome::Evicted => Ok(Applied::Done),
-            Outcome::Gone => Ok(Applied::Overtaken),
-            Outcome::Refused { message } => {
-                self.refusals.lock().push(format!("pod {name}: {message}"));
-                Ok(Applied::Refused)
-            }
-        }
-    }
-
     async fn annotate(
         &self,
         revision: &str,
@@ -286,49 +273,6 @@ impl Work<'_> {
             .await;
         outcome(patched, || {
             (format!("ControllerRevision {revision}"), "patched")
-        })
-    }
-
-    async fn begin_trial(
-        &self,
-        consumer: &Consumer,
-        trial: &Trial<'_>,
-    ) -> Result<Applied, ApplyError> {
-        let Some(resident) = self.consumers.resident(consumer) else {
-            return Ok(Applied::Overtaken);
-        };
-        let rules = self
-            .watched
-            .context
-            .lookup
-            .namespace_rules(&self.namespace)
-            .await?;
-        let settings = &self.watched.context.settings;
-        let mut pod = preflight_pod(
-            &resident,
-            trial,
-            "",
-            settings,
-            &rules,
-        )?;
-        pod.labels_mut()
-            .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
-        pod.owner_references_mut()
-            .extend(self.found.sidecar.controller_owner_ref(&()));
-        let created = self.pods().create(&creation(), &pod).await;
-        outcome(created, || {
-            (format!("preflight pod {}", pod.name_any()), "created")
-        })
-    }
-
-    /// A pod of the consumer, on the node if there is one.
-    fn like(&self, consumer: &Consumer, node: Option<&str>) -> Option<&Pod> {
-        let name = self.found.sidecar.name_any();
-        let pods = self.found.pods.iter().map(AsRef::as_ref);
-        let mut pods = pods.filter(|pod| Consumer::read(pod, &name).as_ref() == Some(consumer));
-        pods.find(|pod| {
-            let spec = pod.spec.as_ref();
-            node.is_none() || spec.and_then(|spec| spec.node_name.as_deref()) == node
         })
     }
 

@@ -18,6 +18,8 @@ use crate::status::{self, Progress, Summary};
 
 /// Pause between two looks at slots that take over a configuration.
 const SETTLING: Duration = Duration::from_secs(2);
+/// Most pods asked in one look: a new leader knows of none what it uses.
+const SETTLING_AT_ONCE: usize = 64;
 /// Longest pause after a failure while a pod is in the middle of its swap.
 const SWAPPING: Duration = Duration::from_secs(1);
 /// What no event tells is found so late.
@@ -135,13 +137,14 @@ async fn settle(found: &Found, watched: &Watched) -> bool {
     let sidecar = key(&found.sidecar);
     let pods = found.pods.iter().map(AsRef::as_ref);
     let (pods, _) = carriers(pods, &found.sidecar.name_any());
-    let unsettled = watched
+    let mut unsettled = watched
         .settling
         .unsettled(&sidecar, &pods, Timestamp::now());
+    let is_all = unsettled.len() <= SETTLING_AT_ONCE;
+    unsettled.truncate(SETTLING_AT_ONCE);
     let answers = watched.slots.ask(&unsettled).await;
-    watched
-        .settling
-        .learn(&sidecar, &unsettled, &answers, Timestamp::now())
+    let now = Timestamp::now();
+    watched.settling.learn(&sidecar, &unsettled, &answers, now) && is_all
 }
 
 fn pause(decision: &Decision, settled: bool) -> Duration {
