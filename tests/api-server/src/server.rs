@@ -39,33 +39,8 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    /// A client that has its last answer after some writes: the next one is never sent, as if the
-    /// process had been killed before it. The receiver then says so.
-    pub fn mortal_client(&self, writes: usize) -> (Client, watch::Receiver<bool>) {
-        let server = self.clone();
-        let (sender, receiver) = watch::channel(false);
-        let left = Arc::new(Mutex::new(writes));
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let (server, left, sender) = (server.clone(), Arc::clone(&left), sender.clone());
-            async move {
-                let is_last = request.method() != Method::GET && {
-                    let mut left = left.lock();
-                    let is_last = *left == 0;
-                    *left = left.saturating_sub(1);
-                    is_last
-                };
-                if is_last {
-                    sender.send_replace(true);
-                    std::future::pending::<()>().await;
-                }
-                Ok::<_, Infallible>(server.answer(request).await)
-            }
-        });
-        (Client::new(service, "default"), receiver)
-    }
-
     /// The version of the last change, as it rises.
-    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
+    pub fn versions(&self) -> watch::Receiver<u64> {
         self.versions.subscribe()
     }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_api_server::ApiServer;
 use serde_json::Value;
@@ -7,13 +7,13 @@ use crate::{Call, Verb};
 
 /// What differs from run to run: times, and what the API server numbers.
 const VOLATILE: [&str; 10] = [
-    "controllerRevisionHash",
     "creationTimestamp",
     "eventTime",
     "generation",
     "lastTransitionTime",
     "managedFields",
     "observedGeneration",
+    "podIP",
     "resourceVersion",
     "since",
     "uid",
@@ -26,29 +26,26 @@ pub struct EndState {
 }
 
 impl EndState {
-    /// Of all objects but events.
-    pub fn of(api: &ApiServer) -> EndState {
+    /// Of all objects but events, without some more fields.
+    pub fn of(api: &ApiServer, passing: &[&str]) -> EndState {
         let objects = api.objects().into_iter();
         let objects = objects.filter(|(path, _)| !path.contains("/events/"));
         EndState {
             objects: objects
-                .map(|(path, object)| (path, lasting(object)))
+                .map(|(path, object)| (path, lasting(object, passing)))
                 .collect(),
         }
     }
 
-    /// The objects that another end state has otherwise, or only one of them has: path, here, there.
+    /// Where another end state has something else: path, field, here, there.
     pub fn differences(&self, other: &EndState) -> Vec<String> {
-        let paths = self.objects.keys().chain(other.objects.keys());
-        let paths: std::collections::BTreeSet<_> = paths.collect();
-        let different = paths
-            .into_iter()
-            .map(|path| (path, self.objects.get(path), other.objects.get(path)))
-            .filter(|(_, here, there)| here != there);
-        let text = |object: Option<&Value>| object.map_or("nothing".into(), Value::to_string);
-        different
-            .map(|(path, here, there)| format!("{path}:\n  {}\n  {}", text(here), text(there)))
-            .collect()
+        let paths: BTreeSet<_> = self.objects.keys().chain(other.objects.keys()).collect();
+        let mut all = Vec::new();
+        for path in paths {
+            let of = |state: &EndState| state.objects.get(path).cloned().unwrap_or_default();
+            compare(path, &of(self), &of(other), &mut all);
+        }
+        all
     }
 
     /// How often the API server created and deleted objects in some calls, by verb and resource,
@@ -66,18 +63,37 @@ impl EndState {
     }
 }
 
+fn compare(place: &str, here: &Value, there: &Value, all: &mut Vec<String>) {
+    match (here, there) {
+        (Value::Object(fields), Value::Object(others)) => {
+            let names: BTreeSet<_> = fields.keys().chain(others.keys()).collect();
+            for name in names {
+                compare(&format!("{place} {name}"), &here[name], &there[name], all);
+            }
+        }
+        _ if here != there => all.push(format!("{place}: {here}, not {there}")),
+        _ => {}
+    }
+}
+
 /// A value without what differs from run to run, also inside of JSON texts.
-fn lasting(value: Value) -> Value {
+fn lasting(value: Value, passing: &[&str]) -> Value {
     match value {
         Value::Object(fields) => {
-            let fields = fields.into_iter();
-            let fields = fields
-                .filter(|(name, value)| !VOLATILE.contains(&name.as_str()) && !value.is_null());
-            fields.map(|(name, value)| (name, lasting(value))).collect()
+            let fields = fields.into_iter().filter(|(name, value)| {
+                let mut left_out = VOLATILE.iter().chain(passing);
+                !left_out.any(|other| other == name) && !value.is_null()
+            });
+            fields
+                .map(|(name, value)| (name, lasting(value, passing)))
+                .collect()
         }
-        Value::Array(items) => items.into_iter().map(lasting).collect(),
+        Value::Array(items) => {
+            let items = items.into_iter();
+            items.map(|item| lasting(item, passing)).collect()
+        }
         Value::String(text) => match serde_json::from_str::<Value>(&text) {
-            Ok(inner @ Value::Object(_)) => lasting(inner).to_string().into(),
+            Ok(inner @ Value::Object(_)) => lasting(inner, passing).to_string().into(),
             _ => text.into(),
         },
         other => other,
@@ -139,12 +155,13 @@ mod tests {
                 "/api/v1/namespaces/store/pods/web",
                 json!({"metadata": {"annotations": {"order": order}}, "spec": {"image": image}}),
             );
-            EndState::of(&api)
+            EndState::of(&api, &[])
         };
         assert_eq!(api("early", "a"), api("late", "a"));
-        let differences = api("early", "a").differences(&api("early", "b"));
-        assert_eq!(differences.len(), 1);
-        assert!(differences[0].starts_with("/api/v1/namespaces/store/pods/web:"));
+        assert_eq!(
+            api("early", "a").differences(&api("early", "b")),
+            [r#"/api/v1/namespaces/store/pods/web spec image: "a", not "b""#]
+        );
     }
 
     #[test]

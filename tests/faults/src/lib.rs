@@ -10,8 +10,10 @@ mod call;
 mod end;
 mod layer;
 mod plan;
+mod story;
 
 pub use call::{Call, Verb};
 pub use end::{EndState, broken_conditions};
 pub use layer::Faults;
 pub use plan::{Fault, Plan};
+pub use story::{Story, crash_after_every_write, weather_storms};

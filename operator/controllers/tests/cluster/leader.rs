@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_injection::{NamespaceRules, Settings, inject};
 use outrigger_plan::{ApplicationPlan, Referenced};
@@ -21,8 +22,13 @@ pub(crate) struct Leader {
 impl Leader {
     /// Leads, with namespace `store` covered by the webhook.
     pub(crate) fn start(api: &ApiServer) -> Leader {
+        Leader::with(api, api.client())
+    }
+
+    /// The same, with its own way to the API server.
+    pub(crate) fn with(api: &ApiServer, client: Client) -> Leader {
         let stop = CancellationToken::new();
-        let covered = lead(api, &stop);
+        let covered = lead(client, &stop);
         Leader {
             api: api.clone(),
             covered,

@@ -8,3 +8,4 @@ mod replica;
 mod application;
 mod leader;
 mod repair;
+mod storms;

@@ -39,7 +39,7 @@ impl Scene {
         let stop = CancellationToken::new();
         Scene {
             api: api.clone(),
-            _covered: lead(api, &stop),
+            _covered: lead(api.client(), &stop),
             _stop: stop.drop_guard(),
         }
     }

@@ -1,11 +1,14 @@
-//! The operator may be killed between any two calls.
+//! The operator may be killed between any two calls, and any call may fail.
 
+use kube::Client;
+use outrigger_api_server::ApiServer;
+use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Leader, PODS, is_gated, patiently};
+use crate::cluster::{Cluster, DropTask, Leader, PODS, is_gated, patiently};
 
-/// 100 MiB on `n1`, 50 MiB on `n2`, both with one place, and two pods that need them.
-fn scene() -> Cluster {
+/// 100 MiB on `n1`, 50 MiB on `n2`, both with one place, and an application that needs them.
+fn ground(locality: Value) -> Cluster {
     let cluster = Cluster::new();
     for node in ["n1", "n2"] {
         cluster.put_node(node, |node| {
@@ -15,119 +18,119 @@ fn scene() -> Cluster {
     cluster.put_claim("m1", 100, "n1");
     cluster.put_claim("m2", 50, "n2");
     cluster.put_market(&["m1", "m2"]);
-    cluster.put_application(Value::Null, json!({"mode": "Required"}));
-    for number in 0..2 {
-        cluster.put_gated(&format!("risk-{number}"), |pod| {
-            pod["metadata"]["creationTimestamp"] = jiff::Timestamp::now().to_string().into();
-        });
-    }
+    cluster.put_application(Value::Null, locality);
     cluster
 }
 
-#[tokio::test]
-async fn the_end_is_the_same_whenever_the_operator_is_killed() {
-    let calm = scene();
-    let _scheduler = calm.schedule();
-    let _leader = calm.lead();
-    for number in 0..2 {
-        calm.bound(&format!("risk-{number}")).await;
-    }
-    let expected = calm.places();
-    assert_eq!(expected["risk-0"], "n1");
-    assert_eq!(expected["risk-1"], "n2");
-    for writes in 0.. {
-        let cluster = scene();
-        let _scheduler = cluster.schedule();
-        let (client, mut died) = cluster.api.mortal_client(writes);
-        let first = Leader::start(client);
-        let placed = |pods: &[Value]| pods.iter().all(|pod| pod["spec"]["nodeName"].is_string());
-        let killed = tokio::select! {
-            found = died.wait_for(|died| *died) => found.is_ok(),
-            () = patiently("pods", cluster.api.until_all(PODS, placed)) => false,
-        };
-        first.kill();
-        let _second = cluster.lead();
+fn created_now(pod: &mut Value) {
+    pod["metadata"]["creationTimestamp"] = jiff::Timestamp::now().to_string().into();
+}
+
+/// Two pods get a node each.
+struct Placed {
+    cluster: Cluster,
+    _scheduler: DropTask,
+}
+
+impl Story for Placed {
+    type Leader = Leader;
+
+    /// What is said of the other node depends on whether the first pod is there already.
+    const PASSING: &[&str] = &["excluded", "reason", "runnerUp", "runnerUpBytes"];
+
+    async fn begin(_: usize) -> Placed {
+        let cluster = ground(json!({"mode": "Required"}));
         for number in 0..2 {
-            cluster.bound(&format!("risk-{number}")).await;
+            cluster.put_gated(&format!("risk-{number}"), created_now);
         }
-        assert_eq!(cluster.places(), expected, "killed after {writes} writes");
-        let releases = cluster.api.writes();
-        let releases = releases
-            .iter()
-            .filter(|line| line.starts_with(&format!("PATCH {PODS}")));
-        assert_eq!(releases.count(), 2, "killed after {writes} writes");
-        if !killed {
-            assert!(writes > 3, "killed after {writes} writes at most");
-            return;
+        Placed {
+            _scheduler: cluster.schedule(),
+            cluster,
         }
     }
+
+    fn api(&self) -> &ApiServer {
+        &self.cluster.api
+    }
+
+    fn lead(&self, client: Client) -> Leader {
+        Leader::start(client)
+    }
+
+    async fn play(&self) {
+        for (pod, node) in [("risk-0", "n1"), ("risk-1", "n2")] {
+            assert_eq!(self.cluster.bound(pod).await, node);
+        }
+        self.cluster.says("Succeeded").await;
+    }
+}
+
+/// A pod finds its node full, and its replacement is planned elsewhere.
+struct Replaced {
+    cluster: Cluster,
+}
+
+impl Story for Replaced {
+    type Leader = Leader;
+
+    async fn begin(_: usize) -> Replaced {
+        let cluster = ground(json!({"mode": "Required", "bindTimeoutSeconds": 0}));
+        cluster.put_deployment(1);
+        let story = Replaced { cluster };
+        story.replica("risk-0");
+        story
+    }
+
+    fn api(&self) -> &ApiServer {
+        &self.cluster.api
+    }
+
+    fn lead(&self, client: Client) -> Leader {
+        Leader::start(client)
+    }
+
+    async fn play(&self) {
+        let cluster = &self.cluster;
+        cluster.pod("risk-0", |pod| !is_gated(pod)).await;
+        cluster.api.put(
+            &format!("{PODS}other"),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "spec": {"containers": [{"name": "c"}], "nodeName": "n1"},
+                "status": {"phase": "Running"},
+            }),
+        );
+        let _scheduler = cluster.schedule();
+        let gone = |found: Option<&Value>| found.is_none();
+        let path = format!("{PODS}risk-0");
+        patiently("deletion", cluster.api.until(&path, gone)).await;
+        self.replica("risk-1");
+        assert_eq!(cluster.bound("risk-1").await, "n2");
+        cluster.says("Succeeded").await;
+    }
+}
+
+impl Replaced {
+    fn replica(&self, name: &str) {
+        let replica_set = self.cluster.replica_set();
+        self.cluster.put_gated(name, |pod| {
+            pod["metadata"]["ownerReferences"] = json!([replica_set]);
+            created_now(pod);
+        });
+    }
+}
+
+#[tokio::test]
+async fn pods_get_the_same_nodes_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Placed>().await > 3);
 }
 
 #[tokio::test]
 async fn a_replacement_is_planned_elsewhere_whenever_the_operator_is_killed() {
-    for writes in 0.. {
-        let cluster = scene();
-        cluster.put_application(
-            Value::Null,
-            json!({"mode": "Required", "bindTimeoutSeconds": 0}),
-        );
-        cluster.api.delete(&format!("{PODS}risk-1"));
-        cluster.put_deployment(1);
-        let replica_set = cluster.replica_set();
-        let by_replica_set = |pod: &mut Value| {
-            pod["metadata"]["ownerReferences"] = json!([replica_set]);
-            pod["metadata"]["creationTimestamp"] = jiff::Timestamp::now().to_string().into();
-        };
-        cluster.api.delete(&format!("{PODS}risk-0"));
-        cluster.put_gated("risk-0", by_replica_set);
-        let (client, mut died) = cluster.api.mortal_client(writes);
-        let first = Leader::start(client);
-        let killed = async {
-            let _ = died.wait_for(|died| *died).await;
-        };
-        let mut killed = std::pin::pin!(killed);
-        let mut was_killed = false;
-        let mut leader = Some(first);
-        // The pod is let go, its node is filled, and the scheduler says so.
-        let mut stages = std::pin::pin!(async {
-            cluster.pod("risk-0", |pod| !is_gated(pod)).await;
-            cluster.api.put(
-                &format!("{PODS}other"),
-                json!({
-                    "apiVersion": "v1", "kind": "Pod",
-                    "spec": {"containers": [{"name": "c"}], "nodeName": "n1"},
-                    "status": {"phase": "Running"},
-                }),
-            );
-            let _scheduler = cluster.schedule();
-            let gone = |found: Option<&Value>| found.is_none();
-            let path = format!("{PODS}risk-0");
-            patiently("deletion", cluster.api.until(&path, gone)).await;
-            cluster.put_gated("risk-1", by_replica_set);
-            assert_eq!(
-                cluster.bound("risk-1").await,
-                "n2",
-                "killed after {writes} writes"
-            );
-        });
-        loop {
-            tokio::select! {
-                () = &mut stages => break,
-                () = &mut killed, if !was_killed => {
-                    was_killed = true;
-                    if let Some(first) = leader.take() {
-                        first.kill();
-                    }
-                    leader = Some(cluster.lead());
-                }
-            }
-        }
-        let deletions = cluster.api.writes();
-        let deletions = deletions.iter().filter(|line| line.starts_with("DELETE"));
-        assert_eq!(deletions.count(), 1, "killed after {writes} writes");
-        if !was_killed {
-            assert!(writes > 5, "killed after {writes} writes at most");
-            return;
-        }
-    }
+    assert!(crash_after_every_write::<Replaced>().await > 5);
+}
+
+#[tokio::test]
+async fn pods_get_the_same_nodes_after_any_storm() {
+    weather_storms::<Placed>(0..12).await;
 }

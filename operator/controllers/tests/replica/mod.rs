@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outrigger_api_server::ApiServer;
+use kube::Client;
 use outrigger_controllers::{HdfsAccess, Metrics, Setup, run};
 use outrigger_injection::Settings;
 use outrigger_lookup::Lookup;
@@ -15,12 +15,12 @@ const API_SERVER: &str = "10.96.0.1";
 
 /// Leads until the token is cancelled. The sender says which namespaces the webhook covers, and has
 /// to be kept: `store` at first.
-pub(crate) fn lead(api: &ApiServer, stop: &CancellationToken) -> watch::Sender<BTreeSet<String>> {
-    let (lookup, reflectors) = Lookup::new(api.client());
+pub(crate) fn lead(client: Client, stop: &CancellationToken) -> watch::Sender<BTreeSet<String>> {
+    let (lookup, reflectors) = Lookup::new(client.clone());
     tokio::spawn(reflectors.run(stop.clone()));
     let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
     let setup = Setup {
-        client: api.client(),
+        client,
         lookup,
         settings: Settings::default(),
         covered,

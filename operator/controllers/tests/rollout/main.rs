@@ -8,6 +8,7 @@ mod replica;
 
 mod configuration;
 mod failures;
+mod killed;
 mod node;
 mod remains;
 mod shop;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_control::{Order, Phase, layout};
 use outrigger_injection::{NamespaceRules, Settings, inject};
@@ -29,8 +30,13 @@ pub(crate) struct Leader {
 
 impl Leader {
     pub(crate) fn start(api: &ApiServer) -> Leader {
+        Leader::with(api.client())
+    }
+
+    /// A replica with its own way to the API server.
+    pub(crate) fn with(client: Client) -> Leader {
         let stop = CancellationToken::new();
-        let covered = lead(api, &stop);
+        let covered = lead(client, &stop);
         Leader {
             _stop: stop.drop_guard(),
             _covered: covered,

@@ -1,0 +1,168 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use kube::Client;
+use outrigger_api_server::ApiServer;
+
+use crate::{EndState, Faults, Plan, Verb, broken_conditions};
+
+/// Nothing changes any more when nothing has changed for so long.
+const REST: Duration = Duration::from_secs(1);
+/// More than a story takes, with all failures and pauses.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Stories told at the same time: they wait most of the time.
+const AT_ONCE: usize = 24;
+/// Path of all objects of the operator's own kinds.
+const OUR_KINDS: &str = "/apis/outrigger.dev/";
+
+/// What happens in a cluster, from nothing to an end that does not depend on what goes wrong
+/// meanwhile.
+pub trait Story: Sized + Send + Sync + 'static {
+    /// An operator that leads until it is dropped.
+    type Leader: Send;
+
+    /// Fields that tell how the end was reached, and so differ from run to run.
+    const PASSING: &[&str] = &[];
+
+    /// The beginning, without an operator. The number is another one for each call.
+    fn begin(number: usize) -> impl Future<Output = Self> + Send;
+
+    /// Where it takes place.
+    fn api(&self) -> &ApiServer;
+
+    /// An operator that leads from now on.
+    fn lead(&self, client: Client) -> Self::Leader;
+
+    /// Does what others than the operator do, and waits for the end.
+    fn play(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// How a story ended.
+struct Ending {
+    state: EndState,
+    /// Creates and deletes that were carried out.
+    lives: BTreeMap<(Verb, String), usize>,
+    /// Writes of the first operator.
+    writes: usize,
+    crashed: bool,
+}
+
+/// Tells a story without faults, and then for every n with an operator that dies after n writes and
+/// another one that goes on. How often one died.
+///
+/// # Panics
+///
+/// When an end differs from the one without faults in an object or in the number of creates and
+/// deletes, or when conditions break the rules of kstatus.
+pub async fn crash_after_every_write<S: Story>() -> usize {
+    let calm = told::<S>(Plan::calm(), "calm".into(), None).await;
+    let plans = (0..calm.writes).map(|writes| {
+        let name = format!("crash after {writes} writes");
+        (Plan::crash_after(writes), name)
+    });
+    let endings = all::<S>(plans.collect(), &calm.state).await;
+    for (name, ending) in &endings {
+        assert_same(&calm, ending, name);
+        assert_eq!(ending.lives, calm.lives, "creates and deletes: {name}");
+    }
+    let crashes = endings.iter().filter(|(_, ending)| ending.crashed).count();
+    println!("{}: {crashes} crash points", std::any::type_name::<S>());
+    crashes
+}
+
+/// Tells a story without faults, and then once for each seed of a storm.
+///
+/// # Panics
+///
+/// When an end differs from the one without faults in an object, or when conditions break the rules
+/// of kstatus.
+pub async fn weather_storms<S: Story>(seeds: std::ops::Range<u64>) {
+    let calm = told::<S>(Plan::calm(), "calm".into(), None).await;
+    let plans = seeds.map(|seed| (Plan::storm(seed), format!("storm {seed}")));
+    for (name, ending) in all::<S>(plans.collect(), &calm.state).await {
+        assert_same(&calm, &ending, &name);
+    }
+}
+
+fn assert_same(calm: &Ending, ending: &Ending, name: &str) {
+    let differences = calm.state.differences(&ending.state);
+    assert!(
+        differences.is_empty(),
+        "{name}: without faults\n{}",
+        differences.join("\n")
+    );
+}
+
+async fn all<S: Story>(plans: Vec<(Plan, String)>, calm: &EndState) -> Vec<(String, Ending)> {
+    let runs = plans.into_iter().map(|(plan, name)| async move {
+        let story = told::<S>(plan, name.clone(), Some(calm.clone()));
+        let ending = tokio::spawn(story).await;
+        match ending {
+            Ok(ending) => (name, ending),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    });
+    stream::iter(runs).buffered(AT_ONCE).collect().await
+}
+
+async fn told<S: Story>(plan: Plan, name: String, wanted: Option<EndState>) -> Ending {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let story = S::begin(NUMBER.fetch_add(1, Ordering::Relaxed)).await;
+    let (faults, after) = (Faults::new(plan), Faults::new(Plan::calm()));
+    let mut leader = Some(story.lead(faults.before(story.api().client())));
+    let work = async {
+        let mut end = std::pin::pin!(async {
+            story.play().await;
+            // An end that does not come shows when the two are compared.
+            let _ = tokio::time::timeout(PATIENCE / 2, end::<S>(story.api(), &wanted)).await;
+        });
+        tokio::select! {
+            () = &mut end => false,
+            () = faults.crashed() => {
+                drop(leader.take());
+                leader = Some(story.lead(after.before(story.api().client())));
+                end.await;
+                true
+            }
+        }
+    };
+    let crashed = match tokio::time::timeout(PATIENCE, work).await {
+        Ok(crashed) => crashed,
+        Err(_) => panic!("{name}: there is no end; the last calls: {:#?}", {
+            let mut calls = faults.calls();
+            calls.extend(after.calls());
+            calls.split_off(calls.len().saturating_sub(10))
+        }),
+    };
+    drop(leader);
+    for (path, object) in story.api().objects() {
+        if path.starts_with(OUR_KINDS) {
+            let broken = broken_conditions(&object);
+            assert!(broken.is_empty(), "{name}: {path}: {broken:?}");
+        }
+    }
+    let mut calls = faults.calls();
+    calls.extend(after.calls());
+    Ending {
+        state: EndState::of(story.api(), S::PASSING),
+        lives: EndState::lives(&calls),
+        writes: faults.writes(),
+        crashed,
+    }
+}
+
+/// Waits until nothing changes any more, at the wanted end if there is one.
+async fn end<S: Story>(api: &ApiServer, wanted: &Option<EndState>) {
+    let mut versions = api.versions();
+    loop {
+        while let Ok(Ok(())) = tokio::time::timeout(REST, versions.changed()).await {}
+        let found = EndState::of(api, S::PASSING);
+        if wanted.as_ref().is_none_or(|wanted| *wanted == found)
+            || versions.changed().await.is_err()
+        {
+            return;
+        }
+    }
+}
