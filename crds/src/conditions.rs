@@ -51,6 +51,8 @@ pub mod reason {
     pub const RECREATING: &str = "Recreating";
     /// Function pods that serve shared sidecars are still to come.
     pub const FUNCTION_PODS_PENDING: &str = "FunctionPodsPending";
+    /// A function pod has more consumers than it can be told of.
+    pub const TOO_MANY_CONSUMERS: &str = "TooManyConsumers";
     /// Somebody else changed the image of a slot.
     pub const IMAGE_DRIFT: &str = "ImageDrift";
     /// The slots of a pod cannot be asked.

@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Say whether the cluster has what the operator needs, and what to do if not.
     Check(CheckArguments),
+    /// Keep a function pod running, and say whether one of its slots serves.
+    Hold(HoldArguments),
     /// Stop the operator and let every pod go that waits for a node, so that the operator can be
     /// removed.
     Release(ReleaseArguments),
@@ -41,6 +43,9 @@ pub(crate) struct RunArguments {
     /// Name of the webhook's Service in that namespace.
     #[arg(long, default_value = "outrigger")]
     pub(crate) webhook_service: String,
+    /// Image of the holders of function pods: the operator's own.
+    #[arg(long, default_value = concat!("outrigger/operator:", env!("CARGO_PKG_VERSION")))]
+    pub(crate) holder_image: String,
     /// What happens to new pods of applications while no replica answers.
     #[arg(long, value_enum, default_value_t = Policy::Fail, ignore_case = true)]
     pub(crate) failure_policy: Policy,
@@ -72,6 +77,16 @@ pub(crate) struct RunArguments {
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HoldArguments {
+    /// Port of /readyz.
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// Admin port of a slot of the pod. May be repeated.
+    #[arg(long = "slot-port", value_name = "PORT", required = true)]
+    pub(crate) slot_ports: Vec<u16>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -37,6 +37,7 @@ impl Leader {
             client: self.client.clone(),
             lookup: Arc::clone(&self.lookup),
             settings: self.arguments.slots(),
+            holder_image: self.arguments.holder_image.clone(),
             covered,
             hdfs: self.hdfs.clone(),
             instance: self.arguments.pod_name.clone(),

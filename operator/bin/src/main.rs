@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod hold;
 mod identity;
 mod leader;
 mod permissions;
@@ -9,44 +10,56 @@ mod program;
 mod release;
 mod replica;
 
+use std::future::Future;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    match Arguments::parse().command {
+        // One thread and little memory: there is a holder in every function pod.
+        Command::Hold(arguments) => hold::run(&arguments),
+        Command::Run(arguments) => finish(async {
+            replica::run(arguments)
+                .await
+                .inspect_err(|error| tracing::error!("the operator ends: {error}"))
+        }),
+        Command::Check(arguments) => match runtime() {
+            Ok(runtime) => match runtime.block_on(check::run(&arguments)) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            },
+            Err(error) => failure(&error),
+        },
+        Command::Release(arguments) => finish(release::run(arguments)),
+        Command::CopyTo { path } => match program::copy_to(&path) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&error),
+        },
+        Command::Pulled => ExitCode::SUCCESS,
+    }
+}
+
+/// Does the work of a command.
+fn finish<E: std::error::Error>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failure(&error),
     };
-    let result = match command {
-        Command::Run(arguments) => runtime.block_on(replica::run(arguments)),
-        Command::Check(arguments) => match runtime.block_on(check::run(&arguments)) {
-            true => Ok(()),
-            false => return ExitCode::FAILURE,
-        },
-        Command::Release(arguments) => match runtime.block_on(release::run(arguments)) {
-            Ok(()) => Ok(()),
-            Err(error) => return failure(&error),
-        },
-        Command::CopyTo { path } => match program::copy_to(&path) {
-            Ok(()) => Ok(()),
-            Err(error) => return failure(&error),
-        },
-        Command::Pulled => Ok(()),
-    };
-    match result {
+    match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the operator ends: {error}");
-            failure(&error)
-        }
+        Err(error) => failure(&error),
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 /// Says on the standard error too what is wrong: logs may not have begun.

@@ -65,6 +65,7 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
         create("", "pods/eviction"),
         cluster("", "configmaps", KEEP),
         cluster("", "configmaps", &["get"]),
+        cluster("", "services", KEEP),
         cluster("apps", "controllerrevisions", KEEP),
         cluster("apps", "replicasets", &["get"]),
         cluster("apps", "deployments", &["get"]),

@@ -13,6 +13,7 @@ mod metrics;
 mod placement;
 mod published;
 mod seen;
+mod sharing;
 mod sidecar;
 mod status;
 
@@ -38,6 +39,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) {
         application::run(context.clone(), stop.clone()),
         dataset::run(context.clone(), access, stop.clone()),
         placement::run(context.clone(), stop.clone()),
+        sharing::run(context.clone(), stop.clone()),
         sidecar::run(context, stop),
     );
 }

@@ -17,6 +17,7 @@ pub(crate) enum Controller {
     Application,
     Dataset,
     Sidecar,
+    Sharing,
     Placement,
 }
 

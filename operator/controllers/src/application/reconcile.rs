@@ -65,6 +65,9 @@ async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Ac
     let decided = async {
         let found = read::read(application, context).await?;
         let plan = ApplicationPlan::new(application, &found.referenced);
+        if let Ok(plan) = &plan {
+            publish(context, plan);
+        }
         let mut decision = decide::decide(&found, plan.as_ref(), &context.settings);
         apply::apply(&context.client, application, &decision.config_maps).await?;
         if let Ok(plan) = &plan {
@@ -93,6 +96,24 @@ async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Ac
         .await
         .map_err(Failure::Report)?;
     Ok(Action::requeue(again))
+}
+
+/// Tells the controller of shared sidecars of the application's configuration.
+fn publish(context: &Context, plan: &ApplicationPlan) {
+    let key = (
+        plan.application.namespace.clone(),
+        plan.application.name.clone(),
+    );
+    let sidecars = plan.sidecars.iter();
+    let configuration = sidecars
+        .filter_map(|sidecar| {
+            Some((
+                sidecar.name().to_owned(),
+                sidecar.document_hash()?.to_owned(),
+            ))
+        })
+        .collect();
+    context.configurations.change(&key, |_| Some(configuration));
 }
 
 /// When to try again.

@@ -45,6 +45,8 @@ fn by_applications(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + 
         let applications = context.lookup.applications();
         let Some(current) = applications.store().get(&key) else {
             seen.forget(&key);
+            let name = (changed.namespace().unwrap_or_default(), changed.name_any());
+            context.configurations.forget(&name);
             let uid = changed.uid().unwrap_or_default();
             context.backoffs.reset(&uid);
             context.repairs.forget(&uid);

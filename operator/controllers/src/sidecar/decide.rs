@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use outrigger_lookup::LookupError;
+use outrigger_plan::SharedPlan;
 use outrigger_rollout::{Application, Decision, Observed, carriers, decide};
 
 use super::read::{self, Found};
@@ -14,6 +15,7 @@ use super::watched::Watched;
 pub(super) async fn decided(
     found: &Found,
     applications: &[Application],
+    shared: Option<&SharedPlan>,
     watched: &Watched,
     now: impl Fn() -> Timestamp,
 ) -> Result<Decision, LookupError> {
@@ -25,7 +27,7 @@ pub(super) async fn decided(
         let decision = decide(&Observed {
             sidecar: &found.sidecar,
             applications,
-            shared: None,
+            shared,
             pods: &found.pods,
             lost_nodes: &found.lost_nodes,
             revisions: &found.revisions,

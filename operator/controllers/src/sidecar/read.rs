@@ -62,6 +62,7 @@ pub(super) async fn read(
 
     let annotation = layout::order_annotation(&name);
     let mut pods = context.pods.in_namespace(&namespace);
+    pods.extend(context.function_pods.in_namespace(&namespace));
     pods.retain(|pod| pod.annotations().contains_key(&annotation));
     let lost_nodes = lost_nodes(watched, &pods, sidecar).await?;
     let revisions = owned(watched.revisions.in_namespace(&namespace), sidecar);

@@ -14,6 +14,7 @@ use super::read::{self, Found};
 use super::watched::{Watched, key};
 use super::{decide, report, validate};
 use crate::metrics::Controller;
+use crate::sharing::Sharing;
 use crate::status::{self, Progress, Summary};
 
 /// Pause between two looks at slots that take over a configuration.
@@ -79,14 +80,18 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
         }
     };
     let applications = validate::validate(&found);
-    let decision = match decide::decided(&found, &applications, watched, Timestamp::now).await {
+    let sharing = watched.context.sharings.get(sidecar);
+    let shared = sharing.as_ref().and_then(Sharing::plan);
+    let decided = decide::decided(&found, &applications, shared, watched, Timestamp::now);
+    let mut decision = match decided.await {
         Ok(decision) => decision,
         Err(error) => {
             let status = sidecar.status.clone().unwrap_or_default();
             return interrupted(sidecar, watched, status, error.into()).await;
         }
     };
-    let consumers = Consumers::new(&applications, None);
+    decision.status.function_pods = sharing.as_ref().map(|sharing| sharing.pods.clone());
+    let consumers = Consumers::new(&applications, shared);
     let applied = apply::apply(watched, &found, &consumers, &decision.actions).await;
     let outcomes = match applied {
         Ok(outcomes) => outcomes,
@@ -98,7 +103,8 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let busy = !decision.ask.is_empty() || !decision.actions.is_empty();
     let settled = !busy && settle(&found, watched).await;
     let refused = watched.settling.refusals(&key(sidecar));
-    let summary = report::summary(&decision, &outcomes.refusals, &refused);
+    let sharing = sharing.as_ref();
+    let summary = report::summary(&decision, sharing, &outcomes.refusals, &refused);
     let mut again = pause(&decision, settled);
     match outcomes.current {
         true => watched.overtaken.reset(&uid(sidecar)),

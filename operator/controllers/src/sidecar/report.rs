@@ -5,11 +5,17 @@ use outrigger_rollout::{Decision, State};
 
 use super::configuration::Refused;
 use super::watched::Watched;
+use crate::sharing::Sharing;
 use crate::status::{self, Progress, Summary};
 
 /// What is said of a sidecar: of its rollout, of evictions that budgets refused and, when the rollout
-/// needs nobody, of refused configuration.
-pub(super) fn summary(decision: &Decision, kept: &[String], refused: &[Refused]) -> Summary {
+/// needs nobody, of its function pods and of refused configuration.
+pub(super) fn summary(
+    decision: &Decision,
+    sharing: Option<&Sharing>,
+    kept: &[String],
+    refused: &[Refused],
+) -> Summary {
     let told = &decision.summary;
     if let Some(kept) = kept.first().filter(|_| told.state == State::Reconciling) {
         return Summary {
@@ -17,6 +23,10 @@ pub(super) fn summary(decision: &Decision, kept: &[String], refused: &[Refused])
             reason: reason::WAITING,
             message: format!("{kept}; {}", told.message),
         };
+    }
+    let obstacle = sharing.and_then(|sharing| sharing.obstacle.as_ref());
+    if let Some(obstacle) = obstacle.filter(|_| told.state == State::Ready) {
+        return obstacle.clone();
     }
     match refused.first() {
         Some(first) if told.state == State::Ready => {

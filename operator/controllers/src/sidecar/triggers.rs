@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use outrigger_api::IntegrationSidecar;
 use outrigger_injection::orders;
+use outrigger_lookup::Mirror;
 
 use super::watched::{Watched, key};
 use crate::context::SIDECAR_LABEL;
@@ -21,8 +22,10 @@ pub(super) fn requests(
     let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
         Box::pin(by_sidecars(watched)),
         Box::pin(by_applications(watched)),
-        Box::pin(by_pods(watched)),
+        Box::pin(by_pods(watched, &watched.context.pods)),
+        Box::pin(by_pods(watched, &watched.context.function_pods)),
         Box::pin(by_documents(watched)),
+        Box::pin(by_sharing(watched)),
         Box::pin(owners_of(watched.revisions.changes())),
         Box::pin(owners_of(watched.trials.changes())),
     ];
@@ -58,12 +61,13 @@ fn by_applications(watched: &Watched) -> impl Stream<Item = Vec<Request>> + Send
 }
 
 /// The sidecars that a pod carries.
-fn by_pods(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {
-    let watched = Arc::clone(watched);
-    let changes = watched.context.pods.changes();
-    changes.map(move |pod| {
-        let pods = watched.context.pods.store();
-        if pods.get(&ObjectRef::from_obj(&*pod)).is_none() {
+fn by_pods(
+    watched: &Arc<Watched>,
+    pods: &Mirror<Pod>,
+) -> impl Stream<Item = Vec<Request>> + Send + use<> {
+    let (watched, pods) = (Arc::clone(watched), pods.clone());
+    pods.changes().map(move |pod| {
+        if pods.store().get(&ObjectRef::from_obj(&*pod)).is_none() {
             watched.slots.forget(&pod.uid().unwrap_or_default());
         }
         let namespace = pod.namespace().unwrap_or_default();
@@ -81,6 +85,12 @@ fn by_documents(watched: &Watched) -> impl Stream<Item = Vec<Request>> + Send + 
         let request = sidecar.map(|name| request(&namespace, name));
         request.into_iter().collect()
     })
+}
+
+/// The sidecar of whose function pods there is something else to say.
+fn by_sharing(watched: &Watched) -> impl Stream<Item = Vec<Request>> + Send + use<> {
+    let changes = watched.context.sharings.changes();
+    changes.map(|request| vec![request])
 }
 
 /// The sidecar that owns an object.

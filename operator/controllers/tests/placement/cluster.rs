@@ -38,6 +38,7 @@ impl Leader {
             client,
             lookup,
             settings: Settings::default(),
+            holder_image: "operator:1".into(),
             covered,
             hdfs: HdfsAccess::default(),
             instance: "outrigger-0".into(),

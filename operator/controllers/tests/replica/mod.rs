@@ -23,6 +23,7 @@ pub(crate) fn lead(client: Client, stop: &CancellationToken) -> watch::Sender<BT
         client,
         lookup,
         settings: Settings::default(),
+        holder_image: "operator:1".into(),
         covered,
         hdfs: HdfsAccess {
             api_server: vec![API_SERVER.to_owned()],

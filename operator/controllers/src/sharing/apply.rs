@@ -1,0 +1,219 @@
+use std::fmt::Debug;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use outrigger_api::FIELD_MANAGER;
+use outrigger_control::{Tenants, layout};
+use outrigger_injection::{FunctionPod, Place, Refusal, function_pod};
+use outrigger_lookup::LookupError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::decide::{Decision, told};
+use super::documents::owners;
+use super::pods::{SHAPE_ANNOTATION, Spot};
+use super::read::Found;
+use super::watched::Watched;
+use crate::context::{MANAGED_BY_LABEL, MANAGER};
+
+/// Something could not be written, created or deleted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    #[error("{what} cannot be {action}: {error}")]
+    Call {
+        what: String,
+        action: &'static str,
+        error: kube::Error,
+    },
+    #[error(transparent)]
+    Rules(#[from] LookupError),
+    #[error("function pod {name} cannot be made: {refusal}")]
+    Refused { name: String, refusal: Box<Refusal> },
+}
+
+/// Carries a decision out: documents before the pods that read them. When there is more to do.
+pub(super) async fn apply(
+    watched: &Watched,
+    found: &Found,
+    decision: &Decision,
+) -> Result<Option<Duration>, ApplyError> {
+    let work = Work::new(watched, found);
+    if let Some(config_map) = &decision.config_map {
+        write(&work.api::<ConfigMap>(), config_map).await?;
+    }
+    if let Some(service) = &decision.service {
+        write(&work.api::<Service>(), service).await?;
+    }
+    // Consumers whose function pod is there wait for no other's.
+    let again = work.tell(decision).await?;
+    work.create(decision).await?;
+    for (name, uid) in &decision.pods.delete {
+        delete::<Pod>(&work.api(), name, uid).await?;
+    }
+    Ok(again)
+}
+
+/// Deletes what nobody needs any more.
+pub(super) async fn remove(watched: &Watched, found: &Found) -> Result<(), ApplyError> {
+    let work = Work::new(watched, found);
+    if let Some(service) = &found.service {
+        let uid = service.uid().unwrap_or_default();
+        delete::<Service>(&work.api(), &service.name_any(), &uid).await?;
+    }
+    if let Some(config_map) = &found.config_map {
+        let uid = config_map.uid().unwrap_or_default();
+        delete::<ConfigMap>(&work.api(), &config_map.name_any(), &uid).await?;
+    }
+    Ok(())
+}
+
+struct Work<'a> {
+    watched: &'a Watched,
+    found: &'a Found,
+    client: Client,
+    namespace: String,
+}
+
+impl<'a> Work<'a> {
+    fn new(watched: &'a Watched, found: &'a Found) -> Work<'a> {
+        Work {
+            watched,
+            found,
+            client: watched.context.client.clone(),
+            namespace: found.sidecar.namespace().unwrap_or_default(),
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn create(&self, decision: &Decision) -> Result<(), ApplyError> {
+        if decision.pods.create.is_empty() {
+            return Ok(());
+        }
+        let context = &self.watched.context;
+        let rules = context.lookup.namespace_rules(&self.namespace).await?;
+        for (name, spot) in &decision.pods.create {
+            let told = told(&self.found.consumers, &decision.plan, spot);
+            let wanted = FunctionPod {
+                name,
+                place: match spot {
+                    Spot::Node(node) => Place::Node(node),
+                    Spot::Anywhere => Place::Any,
+                },
+                tenants: &told.tenants,
+                holder_image: &context.holder_image,
+            };
+            let refused = |refusal| ApplyError::Refused {
+                name: name.clone(),
+                refusal: Box::new(refusal),
+            };
+            let mut pod = function_pod(&decision.plan, &wanted, &context.settings, &rules)
+                .map_err(refused)?;
+            pod.labels_mut()
+                .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+            pod.annotations_mut()
+                .insert(SHAPE_ANNOTATION.to_owned(), decision.shape.clone());
+            pod.metadata.owner_references = Some(owners(&self.found.sidecar));
+            let parameters = PostParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let created = self.api::<Pod>().create(&parameters, &pod).await;
+            // One of the name that is still there is seen at the next look.
+            accept(created, &[409], || {
+                (format!("function pod {name}"), "created")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Tells function pods of their tenants; until when some have to wait for that.
+    async fn tell(&self, decision: &Decision) -> Result<Option<Duration>, ApplyError> {
+        let mut again: Option<Duration> = None;
+        for (pod, tenants) in &decision.retold {
+            let uid = pod.uid().unwrap_or_default();
+            if let Err(rest) = self.watched.memory.may_tell(&uid) {
+                again = Some(again.map_or(rest, |again| again.min(rest)));
+                continue;
+            }
+            let patch = retelling(pod, decision.plan.name(), tenants);
+            let name = pod.name_any();
+            let parameters = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            let patched = self.api::<Pod>().patch(&name, &parameters, &patch).await;
+            accept(patched, &[404, 409], || {
+                (format!("function pod {name}"), "patched")
+            })?;
+        }
+        Ok(again)
+    }
+}
+
+/// A write of the tenants alone, to the very pod that was seen.
+fn retelling(pod: &Pod, sidecar: &str, tenants: &Tenants) -> Patch<serde_json::Value> {
+    let key = layout::tenants_annotation(sidecar);
+    // Addresses and names always have a JSON form.
+    let text = serde_json::to_string(tenants).unwrap_or_default();
+    Patch::Merge(json!({"metadata": {"uid": pod.uid(), "annotations": {key: text}}}))
+}
+
+async fn write<K>(api: &Api<K>, object: &K) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let name = object.name_any();
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let written = api.patch(&name, &parameters, &Patch::Apply(object)).await;
+    accept(written, &[], || {
+        (format!("{} {name}", K::kind(&())), "written")
+    })
+}
+
+/// Deletes an object only if it is the one that was seen.
+async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    let deleted = api.delete(name, &parameters).await;
+    accept(deleted, &[404, 409], || {
+        (format!("{} {name}", K::kind(&())), "deleted")
+    })
+}
+
+/// Answers that mean that somebody was faster are no failures.
+fn accept<T>(
+    result: Result<T, kube::Error>,
+    overtaken: &[u16],
+    what: impl FnOnce() -> (String, &'static str),
+) -> Result<(), ApplyError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if overtaken.contains(&status.code) => Ok(()),
+        Err(error) => {
+            let (what, action) = what();
+            Err(ApplyError::Call {
+                what,
+                action,
+                error,
+            })
+        }
+    }
+}

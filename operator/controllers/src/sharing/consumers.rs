@@ -1,0 +1,73 @@
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use outrigger_control::layout;
+use outrigger_injection::application;
+use outrigger_placement::takes_room;
+
+/// A pod that uses a shared sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Consumer {
+    /// Name of its application.
+    pub(super) application: String,
+    /// The node it was given to.
+    pub(super) node: Option<String>,
+    /// All of its addresses.
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+/// The pods that use a shared sidecar and have not ended, the oldest first.
+pub(super) fn consumers<'a>(
+    pods: impl IntoIterator<Item = &'a Pod>,
+    namespace: &str,
+    sidecar: &str,
+) -> Vec<Consumer> {
+    let mut found: Vec<(Option<Timestamp>, String, Consumer)> = pods
+        .into_iter()
+        .filter(|pod| takes_room(pod) && consumes(pod, namespace, sidecar))
+        .filter_map(|pod| {
+            let created = pod.creation_timestamp().map(|created| created.0);
+            let consumer = Consumer {
+                application: application(pod)?.to_owned(),
+                node: node(pod).map(str::to_owned),
+                addresses: addresses(pod),
+            };
+            Some((created, pod.name_any(), consumer))
+        })
+        .collect();
+    found.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+    found.into_iter().map(|(_, _, consumer)| consumer).collect()
+}
+
+/// Whether a container of a pod was given an address of a shared sidecar. The pod's environment
+/// never changes, whatever its application says by now.
+pub(super) fn consumes(pod: &Pod, namespace: &str, sidecar: &str) -> bool {
+    let url = layout::shared_function_url(sidecar, namespace, 0);
+    let prefix = url.trim_end_matches('0');
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers
+        .flat_map(|container| container.env.iter().flatten())
+        .filter_map(|variable| variable.value.as_deref())
+        .any(|value| value.starts_with(prefix))
+}
+
+fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+/// All addresses of a pod, sorted.
+pub(super) fn addresses(pod: &Pod) -> Vec<IpAddr> {
+    let Some(status) = &pod.status else {
+        return Vec::new();
+    };
+    let all = status.pod_ips.iter().flatten().map(|found| &found.ip);
+    let mut addresses: Vec<IpAddr> = all
+        .chain(&status.pod_ip)
+        .filter_map(|address| address.parse().ok())
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}

@@ -1,0 +1,118 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::ResourceExt;
+use outrigger_api::Sharing;
+use outrigger_control::{Tenants, content_hash, layout};
+use outrigger_injection::Settings;
+use outrigger_plan::{ApplicationPlan, InvalidApplication, SharedPlan};
+
+use super::consumers::Consumer;
+use super::pods::{self, Change, Situation, Spot, spot};
+use super::read::Found;
+use super::tenants::{Told, tenants};
+use super::{documents, service};
+
+/// What to do about a shared sidecar that is needed.
+pub(super) struct Decision {
+    pub(super) plan: SharedPlan,
+    /// Hash of what function pods are made from.
+    pub(super) shape: String,
+    /// To be written, whole.
+    pub(super) config_map: Option<ConfigMap>,
+    /// To be written, whole.
+    pub(super) service: Option<Service>,
+    pub(super) pods: Change,
+    /// The function pods that are to be told of other tenants.
+    pub(super) retold: Vec<(Arc<Pod>, Tenants)>,
+    /// Most consumers of one function pod that it cannot be told of.
+    pub(super) left_out: usize,
+}
+
+/// The plan for all applications that can be planned, and the kept parts of the others.
+pub(super) fn plan(found: &Found) -> Result<SharedPlan, InvalidApplication> {
+    let (mut plans, mut invalid) = (Vec::new(), BTreeSet::new());
+    for application in &found.applications {
+        match ApplicationPlan::new(application, &found.referenced) {
+            Ok(plan) => plans.push(plan),
+            // Its own controller tells of it.
+            Err(_) => {
+                invalid.insert(application.name_any());
+            }
+        }
+    }
+    let kept = documents::kept(found.config_map.as_deref(), &invalid, &found.consumers);
+    SharedPlan::new(&found.sidecar, &plans, kept)
+}
+
+/// Decides by what was read, and by which places have been without consumers for long.
+pub(super) fn decide(
+    found: &Found,
+    plan: SharedPlan,
+    wanted: &BTreeMap<Spot, usize>,
+    expired: &BTreeSet<Spot>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
+    let shape = shape(&plan, settings);
+    let pods = pods::decide(&Situation {
+        plan: &plan,
+        shape: &shape,
+        wanted,
+        pods: &found.pods,
+        expired,
+        now,
+    });
+    let (mut retold, mut left_out) = (Vec::new(), 0);
+    let key = layout::tenants_annotation(plan.name());
+    for pod in &found.pods {
+        let told = told(&found.consumers, &plan, &spot(pod));
+        left_out = left_out.max(told.left_out);
+        let text = pod.annotations().get(&key);
+        let known = text.and_then(|text| serde_json::from_str::<Tenants>(text).ok());
+        let is_going = pods.delete.iter().any(|(name, _)| *name == pod.name_any())
+            || pod.metadata.deletion_timestamp.is_some();
+        if !is_going && known.as_ref() != Some(&told.tenants) {
+            retold.push((Arc::clone(pod), told.tenants));
+        }
+    }
+    Decision {
+        config_map: documents::config_map(&plan, found.config_map.as_deref(), &found.pods),
+        service: service::service(&plan, found.service.as_deref()),
+        shape,
+        pods,
+        retold,
+        left_out,
+        plan,
+    }
+}
+
+/// Who calls a function pod: with `sharing: Node` whoever is on its node, otherwise all.
+pub(super) fn told(consumers: &[Consumer], plan: &SharedPlan, spot: &Spot) -> Told {
+    let sharing = plan.sidecar.spec.effective_sharing();
+    tenants(consumers.iter().filter(|consumer| match (sharing, spot) {
+        (Sharing::Node, Spot::Node(node)) => consumer.node.as_ref() == Some(node),
+        _ => true,
+    }))
+}
+
+/// What of the spec a running function pod cannot take over. Image and configuration are not among
+/// it: swaps and orders bring those.
+fn shape(plan: &SharedPlan, settings: &Settings) -> String {
+    let spec = &plan.sidecar.spec;
+    let functions = plan.functions.iter();
+    let functions: Vec<_> = functions
+        .map(|function| (&function.name, function.port))
+        .collect();
+    let made_from = (
+        functions,
+        &plan.secrets,
+        &spec.resources,
+        &spec.image_pull_secrets,
+        (settings.slot_user, settings.slot_group),
+    );
+    // All of it was read from JSON.
+    content_hash(&made_from).unwrap_or_default()
+}

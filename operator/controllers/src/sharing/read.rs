@@ -1,0 +1,78 @@
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::ResourceExt;
+use outrigger_api::{IntegratedApp, IntegrationSidecar, Sharing};
+use outrigger_control::layout;
+use outrigger_lookup::LookupError;
+use outrigger_plan::Referenced;
+
+use super::consumers::{Consumer, consumers};
+use super::watched::Watched;
+
+/// Everything that a decision about a shared sidecar rests on.
+pub(super) struct Found {
+    pub(super) sidecar: Arc<IntegrationSidecar>,
+    /// The applications that use it, sorted by name.
+    pub(super) applications: Vec<Arc<IntegratedApp>>,
+    /// What those refer to.
+    pub(super) referenced: Referenced,
+    /// The pods that use it.
+    pub(super) consumers: Vec<Consumer>,
+    /// Its function pods, sorted by name.
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) config_map: Option<Arc<ConfigMap>>,
+    pub(super) service: Option<Arc<Service>>,
+}
+
+impl Found {
+    /// Whether anything is to be there: somebody may come, or is there still.
+    pub(super) fn is_needed(&self) -> bool {
+        let is_shared = self.sidecar.spec.effective_sharing() != Sharing::Pod;
+        is_shared && !self.applications.is_empty()
+            || !self.consumers.is_empty()
+            || !self.pods.is_empty()
+    }
+}
+
+pub(super) async fn read(
+    sidecar: &Arc<IntegrationSidecar>,
+    watched: &Watched,
+) -> Result<Found, LookupError> {
+    let namespace = sidecar.namespace().unwrap_or_default();
+    let name = sidecar.name_any();
+    let context = &watched.context;
+
+    let mut applications = context.lookup.applications().in_namespace(&namespace);
+    applications.retain(|application| {
+        let mut used = application.spec.sidecars.iter();
+        application.metadata.deletion_timestamp.is_none() && used.any(|usage| usage.name == name)
+    });
+    applications.sort_by_key(|application| application.name_any());
+    let referenced = context
+        .lookup
+        .referenced(&namespace, applications.iter().map(AsRef::as_ref))
+        .await?;
+
+    let all = context.pods.in_namespace(&namespace);
+    let consumers = consumers(all.iter().map(AsRef::as_ref), &namespace, &name);
+    let mut pods = context.function_pods.in_namespace(&namespace);
+    pods.retain(|pod| {
+        let mut owners = pod.owner_references().iter();
+        pod.labels().get(layout::SHARED_LABEL) == Some(&name)
+            && owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
+    });
+    pods.sort_by_key(|pod| pod.name_any());
+    let config_map = layout::shared_config_map_name(&name);
+    Ok(Found {
+        sidecar: Arc::clone(sidecar),
+        applications,
+        referenced,
+        consumers,
+        pods,
+        config_map: context.config_maps.get(&namespace, &config_map),
+        service: watched
+            .services
+            .get(&namespace, &layout::shared_service(&name)),
+    })
+}

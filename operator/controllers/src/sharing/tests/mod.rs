@@ -1,0 +1,2 @@
+mod function_pods;
+mod tenants;
