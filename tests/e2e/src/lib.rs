@@ -1,5 +1,6 @@
 //! What the demo and the end-to-end tests share.
 
+pub mod bench;
 pub mod cluster;
 pub mod command;
 pub mod database;

@@ -196,7 +196,8 @@ fn latencies(outcome: &Outcome, swaps: &[Swap]) -> Latencies {
     }
 }
 
-fn times(swap: &Swap) -> SwapTimes {
+/// The times of a swap, for a report.
+pub fn times(swap: &Swap) -> SwapTimes {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     SwapTimes {
         from: swap.from.clone(),
