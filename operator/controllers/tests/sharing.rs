@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_controllers::{HdfsAccess, Metrics, Setup, run};
+use outrigger_faults::{Faults, Plan};
 use outrigger_injection::Settings;
 use outrigger_lookup::Lookup;
 use prometheus_client::registry::Registry;
@@ -202,15 +203,15 @@ async fn the_end_is_the_same_whenever_the_operator_is_killed() {
         put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
         put_consumer(&api, "b", "bank", "n1", "10.0.0.2");
         put_consumer(&api, "c", "bank", "n2", "10.0.1.1");
-        let (client, mut died) = api.mortal_client(writes);
-        let first = Leader::start(client);
+        let faults = Faults::new(Plan::crash_after(writes));
+        let first = Leader::start(faults.before(api.client()));
         let done = async {
             until_function_pods(&api, &expected).await;
             api.until(SERVICE, |found| found.is_some()).await;
             api.until(DOCUMENTS, |found| found.is_some()).await;
         };
         let killed = tokio::select! {
-            found = died.wait_for(|died| *died) => found.is_ok(),
+            () = faults.crashed() => true,
             () = done => false,
         };
         first.kill();
