@@ -246,8 +246,8 @@ impl Shop {
         addresses.collect()
     }
 
-    /// How many connections from the application to its sidecar have ended, by the application's
-    /// own count.
+    /// How many connections of the application its sidecar has ended, by the application's own
+    /// count.
     ///
     /// # Errors
     /// When a pod does not tell.

@@ -30,7 +30,7 @@ pub(crate) struct Metrics {
     orders: Family<ByResult, Counter>,
     /// Connections to the sidecar, opened.
     pub(crate) opened: Counter,
-    /// Connections to the sidecar, closed, whoever closed them.
+    /// Connections to the sidecar, ended by the sidecar.
     pub(crate) closed: Counter,
 }
 
@@ -46,7 +46,7 @@ impl Default for Metrics {
         );
         registry.register(
             "sidecar_connections_closed",
-            "Connections to the sidecar that ended",
+            "Connections that the sidecar ended; not those that the pool here had no use for",
             closed.clone(),
         );
         Metrics {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::uri::InvalidUri;
-use http::{Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::connections::CountingConnector;
+use crate::connections::{CountingConnector, End};
 use crate::metrics::Metrics;
 
 /// The function's answer about an order.
@@ -67,7 +67,7 @@ impl Orders {
         Ok(Orders {
             entries: format!("{}/v1/entries", url.trim_end_matches('/')).parse()?,
             client: Client::builder(TokioExecutor::new())
-                // A connection that ends is to be seen, so none ends by our own doing,
+                // Connections are kept however long they are idle,
                 .pool_idle_timeout(None)
                 // and no request is silently sent again.
                 .retry_canceled_requests(false)
@@ -86,6 +86,12 @@ impl Orders {
         );
 
         let response = self.client.request(request).await?;
+        if announces_close(response.headers())
+            && let Some(end) = response.extensions().get::<End>()
+        {
+            // The client closes it then, and reads no end.
+            end.count();
+        }
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         let text = || String::from_utf8_lossy(&body).into_owned();
@@ -104,4 +110,13 @@ impl Orders {
             status => Err(NoAnswer::Unexpected(status, text())),
         }
     }
+}
+
+/// Whether the answer is the last of its connection.
+fn announces_close(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter();
+    let mut options = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    options.any(|option| option.trim().eq_ignore_ascii_case("close"))
 }

@@ -96,6 +96,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use http::Request;
+    use http::header::CONNECTION;
     use http_body_util::{BodyExt, Full};
     use serde_json::Value;
     use tokio::net::TcpListener;
@@ -112,6 +113,10 @@ mod tests {
             };
             if id == "away" {
                 return problem(StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL is away");
+            }
+            if id == "last" {
+                let last = Json(json!({ "index": 1 }));
+                return (StatusCode::CREATED, [(CONNECTION, "close")], last).into_response();
             }
             let mut entries = entries.lock().await;
             if let Some((index, entry)) = entries.get(id) {
@@ -202,16 +207,40 @@ mod tests {
         for id in ["1", "2", "2"] {
             order(&checkout, json!({ "orderId": id })).await;
         }
+        shows(
+            &checkout,
+            &[
+                "checkout_sidecar_connections_opened_total 1",
+                "checkout_sidecar_connections_closed_total 0",
+                "checkout_orders_total{result=\"Stored\"} 2",
+                "checkout_orders_total{result=\"Duplicate\"} 1",
+            ],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_close_that_an_answer_announces_is_counted() {
+        let checkout = checkout(function().await);
+        for id in ["1", "last"] {
+            order(&checkout, json!({ "orderId": id })).await;
+        }
+        shows(
+            &checkout,
+            &[
+                "checkout_sidecar_connections_opened_total 1",
+                "checkout_sidecar_connections_closed_total 1",
+            ],
+        )
+        .await;
+    }
+
+    async fn shows(checkout: &Router, lines: &[&str]) {
         let request = Request::get("/metrics").body(Full::default()).unwrap();
-        let (_, metrics) = answer(&checkout, request).await;
-        for line in [
-            "checkout_sidecar_connections_opened_total 1",
-            "checkout_sidecar_connections_closed_total 0",
-            "checkout_orders_total{result=\"Stored\"} 2",
-            "checkout_orders_total{result=\"Duplicate\"} 1",
-        ] {
+        let (_, metrics) = answer(checkout, request).await;
+        for line in lines {
             assert!(
-                metrics.lines().any(|found| found == line),
+                metrics.lines().any(|found| found == *line),
                 "{line} is not in\n{metrics}"
             );
         }
