@@ -29,7 +29,7 @@ impl Work<'_> {
         let mut pod = preflight_pod(
             &resident,
             trial,
-            "",
+            &self.watched.context.holder_image,
             settings,
             &rules,
         )?;
