@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_control::Report;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::status::Status;
@@ -51,7 +51,7 @@ pub(crate) enum Source {
 pub(crate) async fn serve(port: u16, admin: Admin) {
     let admin = Arc::new(admin);
     let listener = loop {
-        match bind(port).await {
+        match bind(port).and_then(tokio::net::TcpListener::from_std) {
             Ok(listener) => break listener,
             Err(error) => {
                 tracing::error!(port, %error, "Admin port could not be had");
@@ -80,14 +80,17 @@ pub(crate) async fn serve(port: u16, admin: Admin) {
     }
 }
 
-async fn bind(port: u16) -> io::Result<TcpListener> {
+/// Listens on every address of the pod. The socket does not block.
+pub(crate) fn bind(port: u16) -> io::Result<TcpListener> {
     // A socket of version 6 takes both versions, where there is version 6.
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+    let listener = match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
         }
         bound => bound,
-    }
+    }?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 async fn converse(stream: TcpStream, admin: Arc<Admin>) {
@@ -115,7 +118,8 @@ impl Admin {
         response
     }
 
-    fn route(&self, method: &Method, path: &str) -> (StatusCode, &'static str, String) {
+    /// Status, content type and body of the answer to a request.
+    pub(crate) fn route(&self, method: &Method, path: &str) -> (StatusCode, &'static str, String) {
         let known = matches!(path, "/status" | "/metrics" | "/livez");
         if known && method != Method::GET && method != Method::HEAD {
             let text = format!("method is {method}; allowed are GET and HEAD\n");

@@ -2,10 +2,12 @@
 //! ends by itself: a container that ends makes the user's pod NotReady.
 
 pub(crate) mod channel;
+mod excuse;
+mod signals;
 
-use std::io::{self, Read};
+use std::fmt::Display;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,8 +15,6 @@ use outrigger_control::{Order, Slot, layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
-use serde_json::Value;
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
 use crate::command::WORKER_COMMAND;
 use crate::listeners::{Listeners, NoListeners};
@@ -23,7 +23,10 @@ use crate::ownership::StateDirectory;
 use crate::packet::{self, Accepted, Acceptor};
 use crate::restart::RestartBackoff;
 use crate::settings::{InvalidSettings, Settings};
+use crate::status;
 use channel::{Channel, Message};
+use excuse::Excuse;
+use signals::Signals;
 
 /// Runs until the slot is told to stop.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -31,11 +34,7 @@ pub(crate) fn run(settings: Settings) -> ExitCode {
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
-            log.write(
-                "ERROR",
-                "Signals could not be received",
-                &[("error", error.to_string().into())],
-            );
+            complain(&log, "Signals could not be received", &error);
             return ExitCode::FAILURE;
         }
     };
@@ -44,6 +43,7 @@ pub(crate) fn run(settings: Settings) -> ExitCode {
         acceptor: None,
         worker: Worker::Down {
             until: Instant::now(),
+            excuse: None,
         },
         restarts: 0,
         backoff: RestartBackoff::default(),
@@ -60,16 +60,12 @@ pub(crate) fn run(settings: Settings) -> ExitCode {
 /// Waits to be told to stop. A container whose environment is wrong does nothing, rather than
 /// end and make its pod NotReady.
 pub(crate) fn idle(reason: &InvalidSettings) -> ExitCode {
-    Identity::default().write(
-        "ERROR",
-        "The slot cannot run",
-        &[("error", reason.to_string().into())],
-    );
+    complain(&Identity::default(), "The slot cannot run", reason);
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
         Err(_) => return ExitCode::FAILURE,
     };
-    let terminate = PollFd::new(&signals.terminate.0, PollFlags::IN);
+    let terminate = PollFd::new(&signals.terminate, PollFlags::IN);
     let told = rustix::io::retry_on_intr(|| poll(&mut [terminate.clone()], None));
     signals.terminate.clear();
     match told {
@@ -97,9 +93,13 @@ enum Worker {
         since: Instant,
         /// `None` once the worker has closed its end.
         channel: Option<Channel>,
+        /// Why it cannot run, in its own words, if it cannot.
+        reason: Option<String>,
     },
     Down {
         until: Instant,
+        /// Tells callers of the admin port why.
+        excuse: Option<Excuse>,
     },
 }
 
@@ -127,11 +127,7 @@ impl Supervisor {
         match Listeners::bind(&self.settings.listen) {
             Ok(listeners) => self.listeners = Some(listeners),
             Err(NoListeners::Taken { .. }) => {}
-            Err(error) => self.log.write(
-                "ERROR",
-                "Listeners could not be bound",
-                &[("error", error.to_string().into())],
-            ),
+            Err(error) => complain(&self.log, "Listeners could not be bound", &error),
         }
     }
 
@@ -140,32 +136,30 @@ impl Supervisor {
             .and_then(|state| Acceptor::bind(&state.listeners_socket(self.settings.slot)));
         match offered {
             Ok(acceptor) => self.acceptor = Some(acceptor),
-            Err(error) => self.log.write(
-                "ERROR",
+            Err(error) => complain(
+                &self.log,
                 "Listeners could not be offered to the other slot",
-                &[("error", error.to_string().into())],
+                &error,
             ),
         }
     }
 
     fn supervise(&mut self) -> ExitCode {
         loop {
-            if let Worker::Down { until } = self.worker {
+            if let Worker::Down { until, excuse } = &mut self.worker {
                 if self.stopping {
                     return ExitCode::SUCCESS;
                 }
-                if until <= Instant::now() {
+                if *until <= Instant::now() {
+                    // The next worker is to have the admin port.
+                    *excuse = None;
                     self.start_worker();
                 }
             }
             let ready = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
-                    self.log.write(
-                        "ERROR",
-                        "Waiting for events failed",
-                        &[("error", error.to_string().into())],
-                    );
+                    complain(&self.log, "Waiting for events failed", &error);
                     // Never a busy loop, and never an end.
                     std::thread::sleep(Duration::from_secs(1));
                     continue;
@@ -177,6 +171,7 @@ impl Supervisor {
             if ready.acceptor {
                 self.give_listeners();
             }
+            self.excuse_worker();
             if ready.terminate {
                 self.signals.terminate.clear();
                 self.stop();
@@ -189,9 +184,15 @@ impl Supervisor {
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let (channel, until) = match &self.worker {
-            Worker::Running { channel, .. } => (channel.as_ref(), None),
-            Worker::Down { until } => (None, Some(*until)),
+        let (channel, excuse, until) = match &self.worker {
+            Worker::Running { channel, .. } => (channel.as_ref(), None, None),
+            Worker::Down { until, excuse } => {
+                let excuse = excuse.as_ref();
+                let next = excuse
+                    .and_then(Excuse::until)
+                    .map_or(*until, |next| next.min(*until));
+                (None, excuse, Some(next))
+            }
         };
         let timeout = until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
@@ -201,8 +202,8 @@ impl Supervisor {
             }
         });
         let mut fds = vec![
-            PollFd::new(&self.signals.child.0, PollFlags::IN),
-            PollFd::new(&self.signals.terminate.0, PollFlags::IN),
+            PollFd::new(&self.signals.child, PollFlags::IN),
+            PollFd::new(&self.signals.terminate, PollFlags::IN),
         ];
         let channel_at = channel.map(|channel| {
             fds.push(PollFd::new(channel, PollFlags::IN));
@@ -212,6 +213,7 @@ impl Supervisor {
             fds.push(PollFd::new(acceptor, PollFlags::IN));
             fds.len() - 1
         });
+        fds.extend(excuse.map(|excuse| PollFd::new(excuse, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
@@ -234,15 +236,12 @@ impl Supervisor {
                     pid,
                     since,
                     channel: Some(channel),
+                    reason: None,
                 };
             }
             Err(error) => {
-                self.log.write(
-                    "ERROR",
-                    "The worker could not be started",
-                    &[("error", error.to_string().into())],
-                );
-                self.worker_ended(Duration::ZERO);
+                complain(&self.log, "The worker could not be started", &error);
+                self.worker_ended(Duration::ZERO, &error.to_string());
             }
         }
     }
@@ -262,17 +261,43 @@ impl Supervisor {
         Ok((Pid::from_child(&child), ours))
     }
 
-    fn worker_ended(&mut self, lived: Duration) {
+    fn worker_ended(&mut self, lived: Duration, reason: &str) {
         self.restarts += 1;
+        let pause = self.backoff.after(lived);
+        let silent = pause.is_zero() || self.stopping;
         self.worker = Worker::Down {
-            until: Instant::now() + self.backoff.after(lived),
+            until: Instant::now() + pause,
+            excuse: (!silent).then(|| self.excuse(reason)).flatten(),
         };
     }
 
-    /// Takes the listeners that the worker received from the other slot.
+    /// Listens on the admin port in the worker's stead.
+    fn excuse(&self, reason: &str) -> Option<Excuse> {
+        let report = status::failed(&self.settings, self.restarts, reason);
+        match Excuse::bind(self.settings.admin_port, report) {
+            Ok(excuse) => Some(excuse),
+            Err(error) => {
+                complain(&self.log, "Admin port could not be had", &error);
+                None
+            }
+        }
+    }
+
+    fn excuse_worker(&mut self) {
+        if let Worker::Down { excuse, .. } = &mut self.worker
+            && let Some(Err(error)) = excuse.as_mut().map(Excuse::advance)
+        {
+            // Tried again, it would fail again.
+            *excuse = None;
+            complain(&self.log, "Admin port could not be answered", &error);
+        }
+    }
+
+    /// Takes the listeners that the worker received from the other slot, or its last words.
     fn read_channel(&mut self) {
         let Worker::Running {
             channel: open @ Some(_),
+            reason,
             ..
         } = &mut self.worker
         else {
@@ -282,13 +307,12 @@ impl Supervisor {
             Some(Ok(Some(Message::Hold { descriptors }))) => {
                 match Listeners::received(descriptors, &self.settings.listen) {
                     Ok(listeners) => self.listeners = Some(listeners),
-                    Err(error) => self.log.write(
-                        "ERROR",
-                        "Listeners from the worker were refused",
-                        &[("error", error.to_string().into())],
-                    ),
+                    Err(error) => {
+                        complain(&self.log, "Listeners from the worker were refused", &error)
+                    }
                 }
             }
+            Some(Ok(Some(Message::Failed { reason: said }))) => *reason = Some(said),
             _ => *open = None,
         }
     }
@@ -317,6 +341,22 @@ impl Supervisor {
         }
     }
 
+    /// Why the worker could not run, if it said so before it ended.
+    fn last_words(&mut self) -> Option<String> {
+        while let Worker::Running {
+            channel: Some(channel),
+            ..
+        } = &self.worker
+            && channel.is_readable()
+        {
+            self.read_channel();
+        }
+        match &mut self.worker {
+            Worker::Running { reason, .. } => reason.take(),
+            Worker::Down { .. } => None,
+        }
+    }
+
     /// Collects every ended child: as process 1 the supervisor inherits orphans too.
     fn reap(&mut self) {
         while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
@@ -327,13 +367,17 @@ impl Supervisor {
                 continue;
             }
             let lived = since.elapsed();
-            self.worker_ended(lived);
+            let status = describe(status);
+            let reason = self
+                .last_words()
+                .unwrap_or_else(|| format!("it ended with {status}"));
+            self.worker_ended(lived, &reason);
             if !self.stopping {
                 self.log.write(
                     "WARN",
                     "The worker ended and is started again",
                     &[
-                        ("status", describe(status)),
+                        ("status", status.into()),
                         ("restarts", self.restarts.into()),
                     ],
                 );
@@ -342,43 +386,14 @@ impl Supervisor {
     }
 }
 
-fn describe(status: WaitStatus) -> Value {
+fn complain(log: &Identity, message: &str, error: &dyn Display) {
+    log.write("ERROR", message, &[("error", error.to_string().into())]);
+}
+
+fn describe(status: WaitStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => format!("exit code {code}").into(),
-        (None, Some(signal)) => format!("signal {signal}").into(),
-        (None, None) => Value::Null,
-    }
-}
-
-/// Readable when a signal has arrived.
-struct SignalPipe(UnixStream);
-
-impl SignalPipe {
-    fn install(signals: &[i32]) -> io::Result<SignalPipe> {
-        let (read, write) = UnixStream::pair()?;
-        read.set_nonblocking(true)?;
-        for signal in signals {
-            signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
-        }
-        Ok(SignalPipe(read))
-    }
-
-    fn clear(&mut self) {
-        let mut bytes = [0; 64];
-        while matches!(self.0.read(&mut bytes), Ok(count) if count > 0) {}
-    }
-}
-
-struct Signals {
-    child: SignalPipe,
-    terminate: SignalPipe,
-}
-
-impl Signals {
-    fn install() -> io::Result<Signals> {
-        Ok(Signals {
-            child: SignalPipe::install(&[SIGCHLD])?,
-            terminate: SignalPipe::install(&[SIGTERM, SIGINT])?,
-        })
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown status".to_owned(),
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -20,13 +21,18 @@ pub(crate) enum Message {
     },
     /// From a worker to its supervisor: listeners to hold from now on.
     Hold { descriptors: Vec<OwnedFd> },
+    /// From a worker to its supervisor: why it cannot run.
+    Failed { reason: String },
 }
 
 const HELD: u8 = 1;
 const HOLD: u8 = 2;
+const FAILED: u8 = 3;
 
 /// Longest message, in bytes.
-const MAX_MESSAGE: usize = 16;
+const MAX_MESSAGE: usize = 1 + 4 * MAX_REASON;
+/// Longest reason, in characters. What is longer is cut.
+const MAX_REASON: usize = 500;
 
 impl Message {
     /// Reads a message; `None` when the other end is gone.
@@ -42,6 +48,9 @@ impl Message {
                     descriptors,
                 }))
             }
+            [FAILED, reason @ ..] => Ok(Some(Message::Failed {
+                reason: String::from_utf8_lossy(reason).into_owned(),
+            })),
             _ => Err(invalid("a message of unknown form")),
         }
     }
@@ -72,6 +81,21 @@ impl Channel {
         packet::send(self, &[IoSlice::new(&[HOLD])], descriptors)
     }
 
+    pub(crate) fn send_failed(&self, reason: &str) -> io::Result<()> {
+        let reason: String = reason.chars().take(MAX_REASON).collect();
+        packet::send(
+            self,
+            &[IoSlice::new(&[FAILED]), IoSlice::new(reason.as_bytes())],
+            &[],
+        )
+    }
+
+    /// Whether there is a message, or the other end is gone.
+    pub(crate) fn is_readable(&self) -> bool {
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Waits for a message; `None` when the other end is gone.
     pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
         let mut bytes = [0; MAX_MESSAGE];
@@ -93,7 +117,9 @@ pub(crate) async fn ask_held(path: &Path) -> io::Result<Vec<OwnedFd>> {
         .await?;
     match Message::decode(&bytes[..length], descriptors)? {
         Some(Message::Held { descriptors, .. }) => Ok(descriptors),
-        Some(Message::Hold { .. }) => Err(invalid("a message for a supervisor")),
+        Some(Message::Hold { .. } | Message::Failed { .. }) => {
+            Err(invalid("a message for a supervisor"))
+        }
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -29,7 +29,7 @@ use crate::ownership::{OwnerLock, Record, StateDirectory};
 use crate::roles::{self, Verdict};
 use crate::server::{DRAIN_LIMIT, Server};
 use crate::settings::Settings;
-use crate::status::{self, Status};
+use crate::status::Status;
 use crate::supervisor::channel::{Channel, Message};
 use crate::tenancy::{Gates, Hosted, Peers};
 use crate::traffic::Traffic;
@@ -44,8 +44,6 @@ use stop::Stop;
 const METRICS: &str = "outrigger_sidecar";
 /// Longest time of the last slot to finish its connections, beyond their own limit.
 const LAST: Duration = Duration::from_secs(15);
-/// How long a worker that cannot run says why on its admin port, before it is tried anew.
-const EXCUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the worker is told to stop.
 pub(crate) fn run<B: Builder>(settings: Settings, builder: impl FnOnce() -> B) -> ExitCode {
@@ -65,29 +63,25 @@ pub(crate) fn run<B: Builder>(settings: Settings, builder: impl FnOnce() -> B) -
 }
 
 async fn live<B: Builder>(settings: Settings, builder: B) -> io::Result<ExitCode> {
-    let supervisor = Channel::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let supervisor = supervisor()?;
     let (restarts, listeners) = held(&supervisor, &settings)?;
-    match Worker::start(settings.clone(), builder, supervisor, restarts, listeners) {
+    match Worker::start(settings, builder, supervisor, restarts, listeners) {
         Ok(worker) => {
             worker.live().await;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
             tracing::error!(%error, "Worker cannot run");
-            let mut stop = Stop::install()?;
-            let report = status::failed(&settings, restarts, &error.to_string());
-            let shown = Admin {
-                status: Source::Failed(Box::new(report)),
-                registry: Registry::default(),
-            };
-            tokio::select! {
-                () = admin::serve(settings.admin_port, shown) => {}
-                () = tokio::time::sleep(EXCUSE) => {}
-                () = stop.told() => {}
-            }
+            // The supervisor shows it on the admin port.
+            self::supervisor()?.send_failed(&error.to_string())?;
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// The connection to the supervisor.
+fn supervisor() -> io::Result<Channel> {
+    Ok(Channel::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
 /// A worker and everything that outlives its changes of role.

@@ -307,11 +307,16 @@ impl Pod {
         }
     }
 
+    /// A connection to the admin port, if anybody listens.
+    pub(crate) async fn call_admin(&self, slot: Slot) -> Option<TcpStream> {
+        let address = (Ipv4Addr::LOCALHOST, *self.admin.of(slot));
+        TcpStream::connect(address).await.ok()
+    }
+
     /// Head and body of the admin port's answer to `GET /status` and the like; `None` while it
     /// does not answer.
     pub(crate) async fn admin(&self, slot: Slot, request: &str) -> Option<(String, String)> {
-        let address = (Ipv4Addr::LOCALHOST, *self.admin.of(slot));
-        let mut stream = TcpStream::connect(address).await.ok()?;
+        let mut stream = self.call_admin(slot).await?;
         let request = format!("{request} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut response = String::new();

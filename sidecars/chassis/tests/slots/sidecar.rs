@@ -1,5 +1,5 @@
 //! The sidecar under test: it answers with what it saw and who it is. The parameter `refuse` makes
-//! it refuse its document, `fail` makes it panic instead, `cold` keeps it from ever being warm,
+//! it refuse its document, `fail` makes it panic instead, `abort` ends the whole process, `cold` keeps it from ever being warm,
 //! `stall` lets it be warm once and then give no more answer; their values are the reasons.
 
 use std::sync::Arc;
@@ -63,6 +63,9 @@ impl Builder for Echo {
             }
             if let Some(reason) = parameter(function, "fail") {
                 panic!("{reason}");
+            }
+            if parameter(function, "abort").is_some() {
+                std::process::abort();
             }
             let echo = Echo {
                 application: document.application.name.clone(),

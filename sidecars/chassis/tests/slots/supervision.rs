@@ -10,6 +10,7 @@ use crate::pod::Pod;
 
 crate::trials![
     a_worker_that_cannot_run_does_not_end_its_container_and_connects_wait,
+    a_slot_whose_worker_dies_again_and_again_says_so_until_it_is_cured,
     a_slot_whose_worker_cannot_run_ends_when_it_is_told_to,
     a_slot_with_a_wrong_environment_waits_for_its_end,
 ];
@@ -36,7 +37,45 @@ async fn a_worker_that_cannot_run_does_not_end_its_container_and_connects_wait()
     set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
     waiting.answer("waiting").await.unwrap();
     let report = pod.until_active(Slot::A).await;
-    assert!(report.worker_restarts >= 3);
+    assert!(report.worker_restarts >= 2);
+}
+
+async fn a_slot_whose_worker_dies_again_and_again_says_so_until_it_is_cured() {
+    let mut pod = Pod::create();
+    pod.configure("abort", "always");
+    pod.order(1, Slot::A);
+    pod.start(Slot::A);
+    // From then on its supervisor waits for seconds before each new worker.
+    let report = pod
+        .until(Slot::A, "failed several times", |report| {
+            report.role == Role::Failed && report.worker_restarts >= 11
+        })
+        .await;
+    assert_eq!((report.warm, report.drained), (false, true));
+    assert_eq!(
+        report.not_warm.unwrap(),
+        "its worker cannot run: it ended with signal 6"
+    );
+    // Callers that say nothing, or leave, keep nobody else out.
+    let silent = pod.call_admin(Slot::A).await.unwrap();
+    drop(pod.call_admin(Slot::A).await.unwrap());
+    let (head, body) = pod.admin(Slot::A, "HEAD /status").await.unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && body.is_empty(),
+        "{head}"
+    );
+    drop(silent);
+    let (head, body) = pod.admin(Slot::A, "GET /stats").await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    assert!(body.contains("allowed are /status"), "{body}");
+
+    let mut waiting = Connection::open(pod.port).await.unwrap();
+    waiting.send(get("/", "waiting")).await.unwrap();
+    pod.configure("echo", "again");
+    pod.order(2, Slot::A);
+    waiting.answer("waiting").await.unwrap();
+    let report = pod.until_active(Slot::A).await;
+    assert!(report.worker_restarts >= 11);
 }
 
 async fn a_slot_whose_worker_cannot_run_ends_when_it_is_told_to() {
