@@ -1,5 +1,6 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -169,6 +170,25 @@ impl Sender {
     }
 }
 
+/// Tells an owner from another one that awaits its standby at the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnerId {
+    inode: u64,
+    /// Nanoseconds of the file system's clock; the number of a file may be used again.
+    made: i128,
+}
+
+impl OwnerId {
+    /// The owner at a path; `None` if there is no socket.
+    pub(crate) fn at(path: &Path) -> Option<OwnerId> {
+        let socket = std::fs::symlink_metadata(path).ok()?;
+        Some(OwnerId {
+            inode: socket.ino(),
+            made: i128::from(socket.mtime()) * 1_000_000_000 + i128::from(socket.mtime_nsec()),
+        })
+    }
+}
+
 /// The socket on which an owner awaits its standby.
 #[derive(Debug)]
 pub(crate) struct OwnerSocket(UnixStream);
@@ -194,5 +214,26 @@ impl OwnerSocket {
                 Accepted::Stranger => tracing::warn!("A process of another user was turned away"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_owner_keeps_its_identity_and_the_next_has_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("owner.sock");
+        assert_eq!(OwnerId::at(&path), None);
+        let owner = OwnerSocket::bind(&path).unwrap();
+        let id = OwnerId::at(&path);
+        assert!(id.is_some());
+        drop(Link::connect(&path).unwrap());
+        assert_eq!(OwnerId::at(&path), id);
+        drop(owner);
+        let next = OwnerSocket::bind(&path).unwrap();
+        assert_ne!(OwnerId::at(&path), id);
+        drop(next);
     }
 }

@@ -34,7 +34,7 @@ mod take;
 mod witness;
 
 pub(crate) use give::give;
-pub(crate) use link::{Link, OwnerSocket, Sender};
+pub(crate) use link::{Link, OwnerId, OwnerSocket, Sender};
 pub(crate) use message::{Hello, Message, PROTOCOL, Ready};
 pub(crate) use pass::Passing;
 pub(crate) use take::{Taken, Took, take};

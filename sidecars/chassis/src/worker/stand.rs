@@ -6,25 +6,38 @@ use tokio::time::{Instant, sleep_until};
 
 use super::own::Owning;
 use super::{Next, Worker};
-use crate::handover::{self, Link, Message, Passing, Ready, Taken, Took};
+use crate::handover::{self, Link, Message, OwnerId, Passing, Ready, Taken, Took};
 use crate::{roles, warmth};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What has failed for long is not cured by trying, and each attempt stops the owner for a moment.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Paces the attempts to obey one order.
+/// Paces the attempts to obey one order at the side of one owner.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
+    owner: Option<OwnerId>,
     term: u64,
     failures: u32,
     not_before: Option<Instant>,
 }
 
 impl Attempts {
+    /// Takes note of the owner. Another one may do what the former did not.
+    fn meet(&mut self, owner: Option<OwnerId>) {
+        if self.owner != owner {
+            *self = Attempts {
+                owner,
+                ..Attempts::default()
+            };
+        }
+    }
+
     /// When the next attempt to obey the order with a term may begin, if not now.
     fn wait(&mut self, term: u64) -> Option<Instant> {
         if self.term != term {
             *self = Attempts {
+                owner: self.owner,
                 term,
                 ..Attempts::default()
             };
@@ -54,6 +67,7 @@ impl Worker {
     pub(super) async fn stand(&mut self, mut link: Link) -> Next {
         self.server.park().await;
         self.status.role(Role::Standby);
+        self.attempts.meet(OwnerId::at(&self.state.owner_socket()));
         let traffic = Arc::clone(self.server.traffic());
         let mut passing = Passing::default();
         loop {
@@ -218,20 +232,54 @@ async fn until(retry: Option<Instant>) {
 mod tests {
     use super::*;
 
+    /// The pauses after failures in a row, in seconds.
+    fn pauses(attempts: &mut Attempts, term: u64, failures: usize) -> Vec<f32> {
+        let mut pauses = Vec::new();
+        for _ in 0..failures {
+            attempts.failed();
+            let pause = attempts.wait(term).map(|end| end - Instant::now());
+            pauses.push(pause.unwrap_or_default().as_secs_f32());
+        }
+        pauses
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_handover_that_fails_is_tried_again_later_and_a_new_order_at_once() {
+    async fn a_handover_that_fails_is_tried_ever_more_seldom() {
         let mut attempts = Attempts::default();
         assert_eq!(attempts.wait(2), None);
-        attempts.failed();
-        assert_eq!(attempts.wait(2), Some(Instant::now() + FIRST_PAUSE));
-        tokio::time::advance(FIRST_PAUSE).await;
+        assert_eq!(
+            pauses(&mut attempts, 2, 13),
+            [
+                0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0
+            ]
+        );
+        tokio::time::advance(LONGEST_PAUSE).await;
         assert_eq!(attempts.wait(2), None);
-        attempts.failed();
-        assert_eq!(attempts.wait(2), Some(Instant::now() + 2 * FIRST_PAUSE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_order_and_a_new_owner_are_tried_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            OwnerId::at(&path)
+        };
+        let (first, second) = (owner("first"), owner("second"));
+        let mut attempts = Attempts::default();
+        attempts.meet(first);
+        assert_eq!(attempts.wait(2), None);
+        pauses(&mut attempts, 2, 5);
+        // It was lost and found again.
+        attempts.meet(first);
+        assert!(attempts.wait(2).is_some());
         assert_eq!(attempts.wait(3), None);
-        for _ in 0..20 {
-            attempts.failed();
-        }
-        assert_eq!(attempts.wait(3), Some(Instant::now() + LONGEST_PAUSE));
+        assert_eq!(pauses(&mut attempts, 3, 1), [0.25]);
+        pauses(&mut attempts, 3, 5);
+        attempts.meet(first);
+        assert!(attempts.wait(3).is_some());
+        attempts.meet(second);
+        assert_eq!(attempts.wait(3), None);
+        assert_eq!(pauses(&mut attempts, 3, 1), [0.25]);
     }
 }
