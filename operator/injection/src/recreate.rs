@@ -65,10 +65,10 @@ fn container_fields(pod: &Pod, resident: &Resident<'_>, settings: &Settings) -> 
             continue;
         };
         let mut differing = differences(found, &wanted);
-        let mut variables = wanted.env.iter().flatten();
-        let removed = given
-            .iter()
-            .filter(|name| !variables.any(|wanted| wanted.name == **name));
+        let removed = given.iter().filter(|name| {
+            let mut variables = wanted.env.iter().flatten();
+            !variables.any(|wanted| wanted.name == **name)
+        });
         differing.extend(removed.map(|name| format!("env[{name}]")));
         if made_from.as_ref() != resident.sidecar.spec.resources.as_ref() {
             differing.push("resources".into());

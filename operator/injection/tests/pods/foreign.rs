@@ -146,6 +146,30 @@ fn each_field_that_cannot_change_is_named_also_when_it_is_taken_away() {
 }
 
 #[test]
+fn the_order_of_variables_is_no_difference_and_only_those_removed_are_named() {
+    let level = json!({"name": "LEVEL", "value": "warn"});
+    let region = json!({"name": "REGION", "value": "x"});
+    let zone = json!({"name": "ZONE", "value": "y"});
+    let plan = |env: &[&Value]| proxy_with(&json!({"env": env}));
+    let live = injected(&web(), &plan(&[&level, &region, &zone])).unwrap();
+    assert_eq!(
+        fields(&live, &plan(&[&zone, &region, &level])),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        fields(&live, &plan(&[&level, &zone])),
+        ["spec.initContainers[proxy].env[REGION]"]
+    );
+    assert_eq!(
+        fields(&live, &plan(&[&zone])),
+        [
+            "spec.initContainers[proxy].env[LEVEL]",
+            "spec.initContainers[proxy].env[REGION]",
+        ]
+    );
+}
+
+#[test]
 fn variables_that_other_webhooks_add_are_no_difference() {
     let mut live = injected(&web(), &proxy()).unwrap();
     let env = live["spec"]["initContainers"][0]["env"].as_array_mut();
