@@ -14,6 +14,7 @@ crate::trials![
     a_killed_standby_worker_harms_nobody,
     a_killed_worker_of_a_lone_slot_is_replaced_and_connects_wait,
     a_restarted_slot_becomes_the_standby_of_its_rescuer,
+    twenty_killed_containers_in_turn_are_rescued_from,
     a_standby_rescues_at_once_even_while_it_tests_itself,
     rescues_in_turn_are_counted_and_an_order_ends_them,
     a_new_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up,
@@ -98,6 +99,32 @@ async fn a_restarted_slot_becomes_the_standby_of_its_rescuer() {
     let report = pod.report(Slot::B).await.unwrap();
     assert_eq!((report.role, report.pair), (Role::Active, rescue));
     load.finish().await.assert_lost_only_with(death);
+}
+
+async fn twenty_killed_containers_in_turn_are_rescued_from() {
+    let mut pod = Pod::at_rest().await;
+    let mut active = Slot::A;
+    let mut silences = Vec::new();
+    for takeover in 1..=20 {
+        let killed = Instant::now();
+        pod.kill(active);
+        let rescuer = active.peer();
+        let mut connection = Connection::open(pod.port).await.unwrap();
+        let answer = connection.get("/", "next").await.unwrap();
+        silences.push(killed.elapsed());
+        assert_eq!(answer.seen.slot, rescuer.as_str());
+        let rescue = Pair { term: 1, takeover };
+        pod.until(rescuer, "the rescuer", is_active_in(rescue))
+            .await;
+        pod.start(active);
+        pod.until_standby(active).await;
+        active = rescuer;
+    }
+    silences.sort();
+    println!(
+        "first answer after a kill: at least {:?}, median {:?}, at most {:?}",
+        silences[0], silences[10], silences[19]
+    );
 }
 
 async fn a_standby_rescues_at_once_even_while_it_tests_itself() {

@@ -12,6 +12,7 @@ crate::trials![
     connections_of_every_function_move,
     a_connection_that_has_sent_nothing_moves,
     more_idle_connections_than_a_batch_move,
+    ten_thousand_idle_connections_move,
     early_connects_wait_in_the_backlog,
 ];
 
@@ -64,13 +65,33 @@ async fn a_connection_that_has_sent_nothing_moves() {
 }
 
 async fn more_idle_connections_than_a_batch_move() {
-    const CONNECTIONS: u64 = 2_300;
+    idle_connections_move(2_300).await;
+}
+
+async fn ten_thousand_idle_connections_move() {
+    idle_connections_move(10_000).await;
+}
+
+/// Descriptors of a process besides those of its connections, generously.
+const OTHER_FILES: u64 = 300;
+
+/// Hands idle connections over, each of which is alive afterwards. The slots take their limit of
+/// open files from this process.
+async fn idle_connections_move(connections: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Some(files) = maximum
+        && files < connections + OTHER_FILES
+    {
+        println!(
+            "skipped: {connections} connections need more than the {files} open files allowed"
+        );
+        return;
+    }
     let current = maximum;
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
     let pod = Pod::at_rest().await;
     let mut kept = Vec::new();
-    for number in 0..CONNECTIONS {
+    for number in 0..connections {
         let mut connection = Connection::open(pod.port).await.unwrap();
         connection.get("/", &number.to_string()).await.unwrap();
         kept.push(connection);
@@ -78,9 +99,14 @@ async fn more_idle_connections_than_a_batch_move() {
     pod.order(2, Slot::B);
     pod.until_swapped(2, Slot::B).await;
     pod.until(Slot::B, "in charge of every connection", |report| {
-        report.traffic.connections == CONNECTIONS
+        report.traffic.connections == connections
     })
     .await;
+    let handover = pod.report(Slot::B).await.unwrap().handover;
+    println!(
+        "{connections} connections: {} with the commit, which came after {} µs",
+        handover.connections, handover.commit_micros
+    );
     for (number, connection) in kept.iter_mut().enumerate() {
         let answer = connection.get("/", &number.to_string()).await.unwrap();
         assert_eq!(answer.seen.slot, "b");
