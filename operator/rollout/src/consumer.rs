@@ -80,6 +80,17 @@ impl<'a> Consumers<'a> {
         }
     }
 
+    /// Whether a consumer uses the sidecar, and what that is to be in its pods cannot be told now.
+    pub(crate) fn is_unknown(&self, consumer: &Consumer) -> bool {
+        match consumer {
+            Consumer::Application(name) => {
+                let application = self.applications.get(name.as_str());
+                application.is_some_and(|application| application.plan.is_err())
+            }
+            Consumer::Shared => self.shared.is_none(),
+        }
+    }
+
     /// What the orders of a consumer's pods are to name as configuration, if the pods can find it.
     pub(crate) fn config(&self, consumer: &Consumer) -> Option<&'a str> {
         match consumer {

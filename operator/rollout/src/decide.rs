@@ -294,6 +294,10 @@ impl<'a> Rollout<'a> {
         let mut pods = self.pods.iter();
         self.is_tried()
             && self.survey.update.failed_in.is_empty()
-            && pods.all(|pod| pod.deleting || !pod.is_swapping() && !self.survey.is_behind(pod))
+            && pods.all(|pod| {
+                let survey = &self.survey;
+                let is_open = pod.is_swapping() || survey.is_behind(pod) || survey.is_held(pod);
+                pod.deleting || !is_open
+            })
     }
 }

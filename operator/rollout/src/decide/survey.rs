@@ -86,12 +86,24 @@ impl<'a> Survey<'a> {
 
     /// Whether a pod can have the spec's revision, now or later.
     fn is_eligible(&self, pod: &SwapPod) -> bool {
-        let spared = match self.strategy {
+        !pod.deleting && !self.is_spared(pod) && self.consumers.resident(&pod.consumer).is_some()
+    }
+
+    /// Whether a pod keeps its revision for its Job's sake.
+    fn is_spared(&self, pod: &SwapPod) -> bool {
+        match self.strategy {
             // Its Job would count the eviction as a failure.
             UpdateStrategy::Recreate => pod.controller.as_deref() == Some("Job"),
             _ => pod.job_counts_restarts,
-        };
-        !pod.deleting && !spared && self.consumers.resident(&pod.consumer).is_some()
+        }
+    }
+
+    /// Whether a pod has not the spec's revision, and may turn out to be one that can have it.
+    pub(super) fn is_held(&self, pod: &SwapPod) -> bool {
+        !pod.has_both(&self.update.name)
+            && !pod.deleting
+            && !self.is_spared(pod)
+            && self.consumers.is_unknown(&pod.consumer)
     }
 
     /// Whether a pod could have the spec's revision and has not.

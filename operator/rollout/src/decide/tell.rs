@@ -86,7 +86,9 @@ impl Rollout<'_> {
         let status = self.seen.sidecar.status.as_ref();
         let given = status.and_then(|status| status.new_pod_revision.as_ref());
         let given = given.is_some_and(|given| given.name == update.name);
-        (gives && is_open && (given || self.is_tried())).then_some(update)
+        // While no application is valid there is nothing to try it with, and no digest.
+        let tried = self.is_tried() && update.digest.is_some();
+        (gives && is_open && (given || tried)).then_some(update)
     }
 
     fn status(&self) -> IntegrationSidecarStatus {
@@ -279,7 +281,7 @@ impl Rollout<'_> {
         })
     }
 
-    /// The first application that keeps pods from following because it is not valid.
+    /// Why pods cannot follow: an application is not valid, or the function pods' plan is not there.
     fn not_valid(&self) -> Option<String> {
         let applications = self.survey.consumers.applications();
         let invalid = applications.filter_map(|application| {
@@ -289,9 +291,16 @@ impl Rollout<'_> {
         let mut holding = invalid.filter(|(name, _)| {
             self.count(|pod| pod.consumer.application() == Some(name) && !self.is_updated(pod)) > 0
         });
-        let (name, error) = holding.next()?;
+        if let Some((name, error)) = holding.next() {
+            return Some(format!(
+                "pods of IntegratedApp {name} keep their image until it is mended: {error}"
+            ));
+        }
+        // Of applications that was all there is.
+        let held = self.pods.iter().find(|pod| self.survey.is_held(pod))?;
         Some(format!(
-            "pods of IntegratedApp {name} keep their image until it is mended: {error}"
+            "function pods keep their image until the configuration of {} is written",
+            held.consumer
         ))
     }
 

@@ -1,9 +1,10 @@
 //! Pods that wait, and pods that are left alone.
 
 use jiff::SignedDuration;
-use outrigger_api::UpdateSpec;
 use outrigger_api::conditions::reason;
+use outrigger_api::{UpdateSpec, UpdateStrategy};
 use outrigger_control::Phase;
+use outrigger_control::layout::SHARED_LABEL;
 use outrigger_rollout::{Action, Decision, State};
 use serde_json::json;
 
@@ -202,5 +203,49 @@ fn an_application_that_is_not_valid_keeps_its_pods_and_says_so() {
         decision.summary.message,
         "pods of IntegratedApp shop keep their image until it is mended: no such sidecar"
     );
+    assert_eq!(phases(&world, "web-0"), []);
+    assert!(world.trials.is_empty(), "nothing to try the image with");
+    assert_eq!(decision.status.current_revision.unwrap().image, "good:1");
+}
+
+#[test]
+fn an_image_that_could_not_be_tried_yet_is_given_to_no_new_pod() {
+    for strategy in [UpdateStrategy::Staged, UpdateStrategy::Recreate] {
+        let mut world = world();
+        world.update().strategy = Some(strategy);
+        world.invalid = true;
+        world.set_image("good:2");
+        let status = stuck(&mut world).status;
+        assert_eq!(status.new_pod_revision, None, "{strategy:?}");
+        assert_eq!(status.current_revision.unwrap().image, "good:1");
+        world.invalid = false;
+        world.until(|world| world.decide().status.new_pod_revision.is_some());
+    }
+}
+
+#[test]
+fn function_pods_whose_plan_is_not_there_yet_keep_a_rollout_open() {
+    let mut world = world();
+    let labels = &mut world.pods[0].object["metadata"]["labels"];
+    *labels = json!({(SHARED_LABEL): "orders"});
+    world.set_image("good:2");
+    let decision = stuck(&mut world);
+    assert_eq!(phases(&world, "web-1"), ALL);
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert_eq!(
+        decision.summary.message,
+        "function pods keep their image until the configuration of all applications that share it is written"
+    );
+    assert_eq!(decision.status.current_revision.unwrap().image, "good:1");
+}
+
+#[test]
+fn pods_of_an_application_that_uses_the_sidecar_no_more_do_not_keep_a_rollout_open() {
+    let mut world = world();
+    let labels = &mut world.pods[0].object["metadata"]["labels"];
+    *labels = json!({"app": "former", "outrigger.dev/app": "former"});
+    world.set_image("good:2");
+    let decision = world.settle();
+    assert_eq!(decision.status.current_revision.unwrap().image, "good:2");
     assert_eq!(phases(&world, "web-0"), []);
 }
