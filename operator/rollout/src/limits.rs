@@ -58,11 +58,6 @@ impl Limits {
         self.all.admits() && own.is_some_and(Room::admits)
     }
 
-    /// Whether any more pod may be disturbed.
-    pub(crate) fn is_full(&self) -> bool {
-        !self.all.admits()
-    }
-
     /// One more pod is disturbed.
     pub(crate) fn take(&mut self, pod: &SwapPod) {
         self.all.disturbed += 1;

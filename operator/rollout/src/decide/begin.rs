@@ -40,12 +40,9 @@ impl Rollout<'_> {
             let Some(next) = self.next(pod, tried, update.rolls_back) else {
                 continue;
             };
-            // What is not Ready on its account is disturbed already.
-            let counted = self.is_broken_by_us(pod);
+            // What is disturbed already takes no room, and may be what holds it.
+            let counted = self.is_disturbed(pod);
             if !counted && !limits.admits(pod) {
-                if limits.is_full() {
-                    break;
-                }
                 continue;
             }
             if let Some(obstacle) = self.obstacle(pod, &next) {

@@ -1,5 +1,6 @@
 //! Revisions that fail in the fleet.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use outrigger_api::RollbackSpec;
 use outrigger_api::conditions::reason;
 use outrigger_control::{Phase, Slot};
@@ -143,6 +144,24 @@ fn a_batch_of_a_bad_image_is_the_last_and_goes_back() {
         let touched = world.pods.iter().filter(|pod| pod.images.b.len() > 1);
         assert_eq!(touched.count(), 2, "{image}");
     }
+}
+
+#[test]
+fn a_broken_pod_that_holds_all_room_goes_back_first_wherever_it_sorts() {
+    let mut world = fleet(4);
+    world.update().partition = Some(IntOrString::Int(1));
+    world.set_image("good:2");
+    world.settle();
+    world.pod_mut("web-02").exit(Slot::A);
+    world.turn();
+    world.take_back("good:2");
+    world.done.clear();
+    failed(&mut world);
+    let mut begun = world.done.iter().filter_map(|action| match action {
+        Action::Patch(change) if change.before.phase == Phase::Rest => Some(change.pod.as_str()),
+        _ => None,
+    });
+    assert_eq!(begun.next(), Some("web-02"));
 }
 
 #[test]

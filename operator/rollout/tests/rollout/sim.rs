@@ -382,6 +382,11 @@ impl SimPod {
         }
     }
 
+    /// Ends a slot's container, which does not start again.
+    pub(crate) fn exit(&mut self, slot: Slot) {
+        self.slots.of_mut(slot).exited = true;
+    }
+
     fn publish(&mut self, observed: i64) {
         let statuses: Vec<_> = self
             .present

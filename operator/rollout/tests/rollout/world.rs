@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use outrigger_api::{IntegratedApp, IntegrationSidecar, UpdateSpec};
 use outrigger_control::{Order, PerSlot, Phase, Slot};
 use outrigger_injection::{NamespaceRules, Resident, Settings, Trial, preflight_pod};
-use outrigger_plan::{ApplicationPlan, Referenced, revision_for_new_pod};
+use outrigger_plan::{ApplicationPlan, Referenced, revision_for_new_pod, revision_name};
 use outrigger_rollout::{
     Action, Answer, Answers, Application, DIGEST_ANNOTATION, Decision, FAILED_ANNOTATION,
     FAILED_IN_ANNOTATION, Observed, PROVEN_ANNOTATION, State, decide,
@@ -422,6 +422,13 @@ impl World {
         self.evicted.push(pod.to_owned());
         let ends = format!("{:.0}", self.now + SignedDuration::from_secs(1));
         self.pod_mut(pod).object["metadata"]["deletionTimestamp"] = ends.into();
+    }
+
+    /// Marks an image's revision as one that has failed and is taken from pods.
+    pub(crate) fn take_back(&mut self, image: &str) {
+        let revision = revision_name("orders", image);
+        self.annotate(&revision, FAILED_ANNOTATION, "RevisionFailed: seen".into());
+        self.annotate(&revision, PROVEN_ANNOTATION, "true".into());
     }
 
     fn annotate(&mut self, revision: &str, key: &str, value: String) {
