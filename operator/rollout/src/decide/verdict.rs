@@ -19,7 +19,7 @@ const SHARE: usize = 5;
 const REQUESTS: u64 = 100;
 /// For so long after its swap a pod is watched for a late crash, while the rollout goes on.
 const LATE: SignedDuration = SignedDuration::from_secs(600);
-/// Most pods that are asked when one of them tells of a late crash.
+/// Most pods of a consumer that are asked when one of them tells of a late crash.
 const WITNESSES: usize = 32;
 
 impl Rollout<'_> {
@@ -114,8 +114,8 @@ impl Rollout<'_> {
         soaked(answers, new)
     }
 
-    /// Pods whose soak is over are asked one by one in turn, and when one has crashed, the others as
-    /// well.
+    /// Pods whose soak is over are asked one by one in turn, and when one has crashed, others of its
+    /// consumer as well.
     fn judge_late_crashes(&mut self) {
         let update = self.survey.update.name.clone();
         let pods = std::sync::Arc::clone(&self.pods);
@@ -146,8 +146,9 @@ impl Rollout<'_> {
                 return;
             }
         }
-        let others = watched.iter().take(WITNESSES).map(|pod| pod.uid.clone());
-        self.ask.extend(others);
+        for (crashed, _) in &crashes {
+            self.ask.extend(witnesses(&watched, crashed));
+        }
     }
 
     fn is_fresh(&self, pod: &SwapPod) -> bool {
@@ -204,6 +205,16 @@ impl Rollout<'_> {
             });
         }
     }
+}
+
+/// UIDs of the pods that follow one that crashed, among those of its consumer in a ring.
+fn witnesses(watched: &[&SwapPod], crashed: &SwapPod) -> impl Iterator<Item = String> {
+    let (before, after): (Vec<&SwapPod>, Vec<_>) = watched
+        .iter()
+        .filter(|pod| pod.consumer == crashed.consumer && pod.uid != crashed.uid)
+        .partition(|pod| pod.name < crashed.name);
+    let ring = after.into_iter().chain(before).take(WITNESSES);
+    ring.map(|pod| pod.uid.clone())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share needs no more")]

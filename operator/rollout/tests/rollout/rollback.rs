@@ -96,6 +96,28 @@ fn an_image_that_crashes_after_its_soak_is_taken_back_while_the_rollout_goes_on(
 }
 
 #[test]
+fn pods_of_the_same_application_after_one_that_crashed_are_asked_whether_they_have_too() {
+    let mut world = World::new("good:1", &[]);
+    for pod in 0..8 {
+        world.create_of(&format!("a-{pod}"), "node-0", "till");
+    }
+    for pod in 0..40 {
+        world.create(&format!("web-{pod:02}"), "node-0");
+    }
+    world.settle();
+    at_once(&mut world, "100%");
+    world.update().partition = Some(IntOrString::Int(1));
+    world.set_image("good:2");
+    world.settle();
+    assert_eq!(updated(&world, "good:2").len(), 47);
+    let active = world.pod("web-20").active();
+    world.pod_mut("web-20").kill(active);
+    world.until(|world| world.decide().ask.len() > 1);
+    let expected = (21..39).chain(0..14).map(|pod| format!("uid-web-{pod:02}"));
+    assert_eq!(world.decide().ask, expected.collect());
+}
+
+#[test]
 fn the_word_of_one_slot_takes_the_image_from_no_other_pod() {
     let mut world = fleet(20);
     world.set_image("good:2");
