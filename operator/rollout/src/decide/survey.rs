@@ -164,7 +164,7 @@ impl<'a> Survey<'a> {
             && update.is_taken_from(pod)
             && self.can_go_back()
             && pod.has_both(&update.name)
-            && !pod.job_counts_restarts;
+            && self.is_eligible(pod);
         goes_back.then(|| self.with_digest(self.current.clone()))
     }
 

@@ -1,5 +1,6 @@
 //! The other strategies.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use outrigger_api::conditions::reason;
 use outrigger_api::{ForeignContainer, RESUME_ANNOTATION, UpdateStrategy};
 use outrigger_control::Phase;
@@ -149,6 +150,22 @@ fn a_pod_without_a_controller_is_reported_and_not_evicted() {
         "pod web-00 has no controller that would create it anew; 1 of 2 pods have good:2"
     );
     assert_eq!(world.evicted, ["web-01"]);
+}
+
+#[test]
+fn a_job_s_pod_keeps_a_failed_image_rather_than_being_evicted() {
+    let mut world = with(UpdateStrategy::HotSwap, 2);
+    world.update().partition = Some(IntOrString::Int(1));
+    world.set_image("good:2");
+    world.settle();
+    assert_eq!(updated(&world, "good:2"), ["web-00"]);
+    world.pod_mut("web-00").object["metadata"]["ownerReferences"][0] = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "name": "import", "uid": "1", "controller": true,
+    });
+    world.update().strategy = Some(UpdateStrategy::Recreate);
+    world.take_back("good:2");
+    world.settle();
+    assert_eq!(world.evicted, [""; 0]);
 }
 
 #[test]
