@@ -1,6 +1,6 @@
+mod marks;
 mod pods;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, stream};
@@ -11,13 +11,11 @@ use kube::{Api, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
 use outrigger_injection::{Refusal, Trial};
 use outrigger_lookup::LookupError;
-use outrigger_rollout::{
-    Action, Consumers, DIGEST_ANNOTATION, FAILED_ANNOTATION, FAILED_IN_ANNOTATION, Failure,
-    KnownRevision, PROVEN_ANNOTATION,
-};
+use outrigger_rollout::{Action, Consumers, DIGEST_ANNOTATION, KnownRevision};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::marks::Marks;
 use super::documents::unused;
 use super::read::{Found, is_owned};
 use super::story::{ending, story};
@@ -71,11 +69,14 @@ pub(super) async fn apply(
     consumers: &Consumers<'_>,
     actions: &[Action],
 ) -> Result<Outcomes, ApplyError> {
+    let namespace = found.sidecar.namespace().unwrap_or_default();
+    let revisions = Api::namespaced(watched.context.client.clone(), &namespace);
     let work = Work {
         watched,
         found,
         consumers,
-        namespace: found.sidecar.namespace().unwrap_or_default(),
+        namespace,
+        marks: Marks::new(revisions, &found.revisions),
         refusals: Mutex::default(),
     };
     let of = |stage| {
@@ -84,8 +85,16 @@ pub(super) async fn apply(
             .filter(move |action| Stage::of(action) == stage)
     };
     let mut all = true;
+    for revision in of(Stage::Keep) {
+        all &= work.finish(revision).await?;
+    }
     for mark in of(Stage::Mark) {
-        all &= work.finish(mark).await?;
+        if !work.finish(mark).await? {
+            return Ok(Outcomes {
+                current: false,
+                refusals: Vec::new(),
+            });
+        }
     }
     let orders: Vec<_> = of(Stage::Order)
         .map(|order| work.finish(order).boxed())
@@ -105,10 +114,12 @@ pub(super) async fn apply(
     })
 }
 
-/// When an action has its turn. An order may rest on a mark, but no order on another, and none on
-/// the rest: a pod that takes no order, or a preflight that is not admitted, stops no other swap.
+/// When an action has its turn. An order may rest on a mark, and waits when that was not written;
+/// but no order rests on another, and none on the rest: a pod that takes no order, or a preflight
+/// that is not admitted, stops no other swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    Keep,
     Mark,
     Order,
     Rest,
@@ -117,10 +128,10 @@ enum Stage {
 impl Stage {
     fn of(action: &Action) -> Stage {
         match action {
-            Action::KeepRevision(_)
-            | Action::Renumber { .. }
-            | Action::RecordDigest { .. }
-            | Action::FailRevision { .. } => Stage::Mark,
+            Action::KeepRevision(_) => Stage::Keep,
+            Action::Renumber { .. } | Action::RecordDigest { .. } | Action::FailRevision { .. } => {
+                Stage::Mark
+            }
             Action::Patch(_) => Stage::Order,
             Action::RemoveRevision(_)
             | Action::Try { .. }
@@ -135,6 +146,7 @@ struct Work<'a> {
     found: &'a Found,
     consumers: &'a Consumers<'a>,
     namespace: String,
+    marks: Marks,
     refusals: Mutex<Vec<String>>,
 }
 
@@ -152,16 +164,22 @@ impl Work<'_> {
         match action {
             Action::KeepRevision(revision) => self.keep(revision).await,
             Action::Renumber { revision, number } => {
-                self.mark(revision, json!({"revision": number})).await
+                self.marks
+                    .write(revision, json!({"revision": number}))
+                    .await
             }
             Action::RecordDigest { revision, digest } => {
-                self.annotate(revision, DIGEST_ANNOTATION, digest).await
+                let marks = &self.marks;
+                marks.annotate(revision, DIGEST_ANNOTATION, digest).await
             }
             Action::FailRevision {
                 revision,
                 application,
                 failure,
-            } => self.fail(revision, application.as_deref(), failure).await,
+            } => {
+                let application = application.as_deref();
+                self.marks.fail(revision, application, failure).await
+            }
             Action::RemoveRevision(name) => {
                 let deleted = self
                     .revisions()
@@ -230,50 +248,6 @@ impl Work<'_> {
             all &= applied == Applied::Done;
         }
         Ok(all)
-    }
-
-    async fn fail(
-        &self,
-        revision: &str,
-        application: Option<&str>,
-        failure: &Failure,
-    ) -> Result<Applied, ApplyError> {
-        let annotations = match application {
-            Some(application) => {
-                let mut known = self.found.revisions.iter().filter_map(KnownRevision::read);
-                let known = known.find(|known| known.name == revision);
-                let mut failed_in = known.map_or_else(BTreeMap::new, |known| known.failed_in);
-                failed_in.insert(application.to_owned(), failure.message.clone());
-                json!({FAILED_IN_ANNOTATION: json!(failed_in).to_string()})
-            }
-            None => {
-                let proven = failure.proven.then_some("true");
-                json!({FAILED_ANNOTATION: failure.to_annotation(), PROVEN_ANNOTATION: proven})
-            }
-        };
-        self.mark(revision, json!({"metadata": {"annotations": annotations}}))
-            .await
-    }
-
-    async fn annotate(
-        &self,
-        revision: &str,
-        key: &str,
-        value: &str,
-    ) -> Result<Applied, ApplyError> {
-        let annotations = json!({"metadata": {"annotations": {key: value}}});
-        self.mark(revision, annotations).await
-    }
-
-    async fn mark(&self, revision: &str, change: Value) -> Result<Applied, ApplyError> {
-        let parameters = parameters();
-        let patched = self
-            .revisions()
-            .patch(revision, &parameters, &Patch::Merge(change))
-            .await;
-        outcome(patched, || {
-            (format!("ControllerRevision {revision}"), "patched")
-        })
     }
 
     async fn tell(&self, action: &Action) {
