@@ -29,6 +29,9 @@ use survey::Survey;
 /// When to look again at what no event tells: budgets, and pods that become Ready by and by.
 const RECHECK: SignedDuration = SignedDuration::from_secs(5);
 
+/// What was just written is heard of, as a rule, before this has passed.
+const HEARD: SignedDuration = SignedDuration::from_secs(1);
+
 /// Everything that concerns one IntegrationSidecar.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {

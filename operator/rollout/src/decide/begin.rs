@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use outrigger_api::UpdateStrategy;
 use outrigger_control::Slot;
+use outrigger_plan::revision_for_new_pod;
 
 use super::drift::Drift;
-use super::{RECHECK, Rollout};
+use super::{HEARD, RECHECK, Rollout};
 use crate::budget::Budgets;
 use crate::limits::Limits;
 use crate::revision::KnownRevision;
@@ -79,10 +80,15 @@ impl Rollout<'_> {
 
     fn next(&mut self, pod: &SwapPod, tried: bool, rolls_back: bool) -> Option<Next> {
         if let Some(target) = self.survey.next_of(pod, tried, rolls_back) {
-            return Some(match self.survey.strategy {
-                UpdateStrategy::Recreate => Next::Evict(target),
-                _ => Next::Swap(target),
-            });
+            if self.survey.strategy != UpdateStrategy::Recreate {
+                return Some(Next::Swap(target));
+            }
+            // Its successor gets what the status says, which is written after this look.
+            if revision_for_new_pod(self.seen.sidecar).0 == target.name {
+                return Some(Next::Evict(target));
+            }
+            self.look_again(HEARD);
+            return None;
         }
         match self.drift(pod)? {
             Drift::Correct(slot, revision) => Some(Next::GiveBack(slot, revision)),

@@ -1,13 +1,12 @@
 //! The status that says how things stand.
 
-use jiff::SignedDuration;
 use outrigger_api::conditions::reason;
 use outrigger_api::{
     IntegrationSidecarStatus, PodSwap, RESUME_ANNOTATION, SidecarPods, UpdateStrategy,
 };
 
 use super::survey::Survey;
-use super::{Decision, Rollout};
+use super::{Decision, HEARD, Rollout};
 use crate::SwapPod;
 use crate::condition::{State, Summary};
 use crate::revision::KnownRevision;
@@ -16,8 +15,6 @@ use crate::revision::KnownRevision;
 const SWAPS: usize = 16;
 /// How many applications a status names.
 const APPLICATIONS: usize = 32;
-/// What was just written is heard of, as a rule, before this has passed.
-const HEARD: SignedDuration = SignedDuration::from_secs(1);
 
 impl Rollout<'_> {
     pub(super) fn decision(mut self) -> Decision {

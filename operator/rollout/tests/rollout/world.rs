@@ -390,7 +390,11 @@ impl World {
                     self.keeps_its_limits();
                 }
             }
-            Action::Evict { pod, .. } => self.evict(pod),
+            Action::Evict { pod, revision, .. } => {
+                // The successor may be created before anything else is written.
+                assert_eq!(revision_for_new_pod(&self.sidecar).0, *revision);
+                self.evict(pod);
+            }
         }
     }
 
