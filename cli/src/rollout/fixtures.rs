@@ -46,6 +46,18 @@ pub(super) fn shop() -> ApiServer {
     api
 }
 
+/// A revision works, but for application `till`.
+pub(super) fn failed_in_till(api: &ApiServer, number: u32) {
+    let name = revision_name("orders", &format!("registry/sidecar:{number}"));
+    let path = format!("/apis/apps/v1/namespaces/store/controllerrevisions/{name}");
+    let mut revision = api.get(&path).unwrap();
+    revision["metadata"]["annotations"] = json!({
+        "outrigger.dev/digest": "sha256:0123456789abcdef",
+        "outrigger.dev/failed-in": json!({"till": "7.0 % errors"}).to_string(),
+    });
+    api.put(&path, revision);
+}
+
 fn sidecar() -> Value {
     let revision = |image: &str| json!({"name": revision_name("orders", image), "image": image});
     json!({

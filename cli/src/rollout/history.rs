@@ -124,6 +124,9 @@ fn state(sidecar: &IntegrationSidecar, revision: &KnownRevision) -> String {
     if let Some(failure) = &revision.failed {
         states.push(format!("failed: {}", failure.message));
     }
+    for (application, message) in &revision.failed_in {
+        states.push(format!("failed in {application}: {message}"));
+    }
     match states.is_empty() {
         true => "former".to_owned(),
         false => states.join(", "),
@@ -133,7 +136,7 @@ fn state(sidecar: &IntegrationSidecar, revision: &KnownRevision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::fixtures::{put_pod, shop, target};
+    use crate::rollout::fixtures::{failed_in_till, put_pod, shop, target};
 
     #[tokio::test]
     async fn revisions_are_told_with_their_pods_and_their_state() {
@@ -164,6 +167,14 @@ REVISION   IMAGE                DIGEST                PODS   AGE   STATE
                 .unwrap()
                 .starts_with("integrationsidecar.outrigger.dev/orders\nREVISION")
         );
+    }
+
+    #[tokio::test]
+    async fn the_applications_in_which_a_revision_failed_are_named() {
+        let api = shop();
+        failed_in_till(&api, 2);
+        let told = run(&target(&api, "orders")).await.unwrap();
+        assert!(told.contains("failed in till: 7.0 % errors\n"), "{told}");
     }
 
     #[tokio::test]

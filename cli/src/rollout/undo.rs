@@ -12,7 +12,8 @@ use super::target::{Target, some_of};
 
 /// Go back to a former image, by a rollout like any other.
 ///
-/// Without --to-revision, to the newest one before the present one that has not failed.
+/// Without --to-revision, to the newest one before the present one that has been used and has not
+/// failed in any application.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The IntegrationSidecar: NAME, or iside/NAME.
@@ -62,7 +63,7 @@ fn wanted<'a>(
     number: Option<i64>,
 ) -> anyhow::Result<&'a KnownRevision> {
     let present = revision_name(sidecar, image);
-    let usable = |revision: &&KnownRevision| revision.failed.is_none();
+    let usable = |revision: &&KnownRevision| obstacle(revision).is_none();
     if let Some(number) = number {
         let others = || {
             let numbers: Vec<_> = revisions
@@ -80,11 +81,10 @@ fn wanted<'a>(
                 others()
             )
         })?;
-        if let Some(failure) = &found.failed {
+        if let Some(obstacle) = obstacle(found) {
             bail!(
-                "revision {number} ({}) has failed: {}; allowed is one of {}",
+                "revision {number} ({}) {obstacle}; allowed is one of {}",
                 found.image,
-                failure.message,
                 others()
             );
         }
@@ -92,7 +92,7 @@ fn wanted<'a>(
     }
     let mut former = revisions.iter().rev();
     former
-        .find(|revision| revision.failed.is_none() && revision.name != present)
+        .find(|revision| usable(revision) && revision.name != present)
         .ok_or_else(|| {
             anyhow!(
                 "IntegrationSidecar {sidecar} has no former revision that has not failed; see kubectl outrigger rollout history {sidecar}"
@@ -100,10 +100,23 @@ fn wanted<'a>(
         })
 }
 
+/// Why nobody should go back to a revision.
+fn obstacle(revision: &KnownRevision) -> Option<String> {
+    if let Some(failure) = &revision.failed {
+        return Some(format!("has failed: {}", failure.message));
+    }
+    if let Some((application, message)) = revision.failed_in.first_key_value() {
+        return Some(format!("has failed in {application}: {message}"));
+    }
+    // One without a digest has run nowhere: it was given up before its preflight succeeded.
+    let untried = revision.digest.is_none();
+    untried.then(|| "was never used: no preflight of it has succeeded".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::fixtures::{SIDECAR, shop, target};
+    use crate::rollout::fixtures::{SIDECAR, failed_in_till, shop, target};
 
     fn arguments(to_revision: Option<i64>) -> Arguments {
         Arguments {
@@ -140,17 +153,38 @@ mod tests {
         for (number, message) in [
             (
                 2,
-                "revision 2 (registry/sidecar:2) has failed: pod web-0: it crashed; allowed is one of 1, 3",
+                "revision 2 (registry/sidecar:2) has failed: pod web-0: it crashed; allowed is one of 1",
             ),
             (
                 7,
-                "IntegrationSidecar orders has no revision 7; allowed is one of 1, 3",
+                "IntegrationSidecar orders has no revision 7; allowed is one of 1",
+            ),
+            (
+                3,
+                "revision 3 (registry/sidecar:3) was never used: no preflight of it has succeeded; allowed is one of 1",
             ),
         ] {
             let error = run(&target, &arguments(Some(number))).await.unwrap_err();
             assert_eq!(error.to_string(), message);
         }
         assert!(api.writes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_revision_that_failed_for_one_application_is_nothing_to_go_back_to() {
+        let api = shop();
+        failed_in_till(&api, 2);
+        let target = target(&api, "orders");
+        let error = run(&target, &arguments(Some(2))).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "revision 2 (registry/sidecar:2) has failed in till: 7.0 % errors; allowed is one of 1"
+        );
+        run(&target, &arguments(None)).await.unwrap();
+        assert_eq!(
+            api.get(SIDECAR).unwrap()["spec"]["image"],
+            "registry/sidecar:1"
+        );
     }
 
     #[tokio::test]
