@@ -56,8 +56,12 @@ impl Rollout<'_> {
                     break;
                 };
                 let budgets = budgets.get_or_insert_with(|| {
-                    let disturbed = pods.iter().filter(|pod| self.is_disturbed(pod));
-                    Budgets::new(found, disturbed)
+                    // A budget knows of pods that are not Ready, and of those that leave.
+                    let known = |pod: &&SwapPod| !pod.ready || pod.deleting;
+                    let swapped = pods.iter().filter(|pod| {
+                        !known(pod) && (self.survey.is_in_swap(pod) || pod.other_swap.is_some())
+                    });
+                    Budgets::new(found, swapped)
                 });
                 if let Some(budget) = budgets.forbidding(pod) {
                     self.waiting.push(format!(
@@ -124,7 +128,15 @@ impl Rollout<'_> {
     /// Whether a pod is not as its users left it, and that on our account. A pod that was broken
     /// before, or whose node is gone, is none of those.
     fn is_disturbed(&self, pod: &SwapPod) -> bool {
-        self.survey.is_in_swap(pod) || self.is_broken_by_us(pod) || self.evictions.counts(pod)
+        self.survey.is_in_swap(pod)
+            || self.is_in_other_swap(pod)
+            || self.is_broken_by_us(pod)
+            || self.evictions.counts(pod)
+    }
+
+    /// Whether another sidecar of a pod is being swapped: its users lose no second pod to this one.
+    fn is_in_other_swap(&self, pod: &SwapPod) -> bool {
+        pod.other_swap.is_some() && !pod.deleting && !self.survey.is_lost(pod)
     }
 
     /// Whether a pod is at rest with the spec's revision, and not Ready because of it.

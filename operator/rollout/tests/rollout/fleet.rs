@@ -105,6 +105,25 @@ fn pods_in_a_swap_count_against_a_budget_that_does_not_know_of_them() {
 }
 
 #[test]
+fn pods_that_a_budget_knows_of_count_against_it_once() {
+    let mut world = fleet(4);
+    at_once(&mut world, "100%");
+    let budget = json!({
+        "metadata": {"name": "shop"},
+        "spec": {"selector": {"matchLabels": {"app": "shop"}}},
+        "status": {"disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2, "expectedPods": 4},
+    });
+    world.budgets = vec![serde_json::from_value(budget).unwrap()];
+    world.set_image("good:2");
+    world.until_phase("web-00", Phase::PatchStandby);
+    // It is not Ready, so that the budget has counted it already.
+    world.pod_mut("web-00").lost = true;
+    let ready = &mut world.pod_mut("web-00").object["status"]["conditions"][0];
+    *ready = json!({"type": "Ready", "status": "False"});
+    world.until(|world| in_swap(world) == 2);
+}
+
+#[test]
 fn pods_that_were_broken_before_neither_block_nor_count() {
     let mut world = fleet(6);
     world.update().max_unavailable = Some(IntOrString::Int(2));

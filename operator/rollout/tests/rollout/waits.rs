@@ -8,6 +8,7 @@ use outrigger_control::layout::SHARED_LABEL;
 use outrigger_rollout::{Action, Decision, State};
 use serde_json::json;
 
+use crate::fleet::at_once;
 use crate::swaps::{ALL, phases};
 use crate::world::World;
 
@@ -184,6 +185,17 @@ fn a_pod_in_which_another_sidecar_is_swapped_waits() {
     let annotations = &mut world.pods[0].object["metadata"]["annotations"];
     annotations["outrigger.dev/slot-router"] = other.to_json().unwrap().into();
     world.set_image("good:2");
+    let decision = stuck(&mut world);
+    assert_eq!(
+        decision.summary.message,
+        "pod web-0: sidecar router is being swapped; 0 of 2 pods have good:2"
+    );
+    assert_eq!(
+        phases(&world, "web-1"),
+        [],
+        "its users lose one pod at a time"
+    );
+    at_once(&mut world, "100%");
     let decision = stuck(&mut world);
     assert_eq!(phases(&world, "web-1"), ALL);
     assert_eq!(
