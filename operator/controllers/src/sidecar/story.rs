@@ -162,8 +162,62 @@ pub(super) fn ending(change: &PodChange, current: Option<&str>) -> Option<Ended>
     if change.before.phase == Phase::Rest || change.after.phase != Phase::Rest {
         return None;
     }
+    // A slot got its own image again after somebody else had changed it: that is no swap, whose
+    // first write forgets such corrections.
+    if !change.before.notes.corrected.is_empty() {
+        return None;
+    }
     match Some(change.after.revision.a.as_str()) == current {
         true => Some(Ended::TakenBack),
         false => Some(Ended::Succeeded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_control::{Order, PerSlot};
+
+    use super::*;
+
+    fn end(revision: &str, corrected: Vec<Slot>) -> PodChange {
+        let mut before = Order {
+            v: Order::VERSION,
+            term: 2,
+            active: Slot::A,
+            config: PerSlot::both("0".into()),
+            revision: PerSlot::both(revision.into()),
+            admin: PerSlot { a: 15020, b: 15021 },
+            phase: Phase::PatchStandby,
+            since: "2026-01-01T00:00:00Z".into(),
+            single: false,
+            replaced: None,
+            notes: Default::default(),
+        };
+        before.notes.corrected = corrected;
+        PodChange {
+            pod: "web-0".into(),
+            uid: "1".into(),
+            after: Order {
+                phase: Phase::Rest,
+                ..before.clone()
+            },
+            before,
+            image: None,
+            gap: None,
+            patch: json_patch::Patch::default(),
+        }
+    }
+
+    #[test]
+    fn a_slot_that_got_its_own_image_again_ended_no_swap() {
+        assert_eq!(
+            ending(&end("new", vec![]), Some("old")),
+            Some(Ended::Succeeded)
+        );
+        assert_eq!(
+            ending(&end("old", vec![]), Some("old")),
+            Some(Ended::TakenBack)
+        );
+        assert_eq!(ending(&end("old", vec![Slot::B]), Some("old")), None);
     }
 }
