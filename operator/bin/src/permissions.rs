@@ -66,6 +66,7 @@ pub(crate) fn permissions(cluster_role: &str) -> Vec<Permission> {
         cluster("", "configmaps", KEEP),
         cluster("", "configmaps", &["get"]),
         cluster("", "services", KEEP),
+        cluster("", "services", &["get"]),
         cluster("apps", "controllerrevisions", KEEP),
         cluster("apps", "replicasets", &["get"]),
         cluster("apps", "deployments", &["get"]),

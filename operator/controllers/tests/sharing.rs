@@ -172,6 +172,74 @@ async fn a_function_pod_goes_a_minute_after_its_last_consumer() {
     assert!(left.elapsed().as_secs() >= 60, "{:?}", left.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_nobody_needs_goes_though_another_cannot_be_created() {
+    let api = scene();
+    let _leader = Leader::start(api.client());
+    put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+    until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
+    // Like a quota that is full: every new function pod has the holder.
+    api.forbid("operator:1");
+    put_consumer(&api, "b", "bank", "n2", "10.0.1.1");
+    api.delete(&format!("{PODS}s"));
+    until_function_pods(&api, &[]).await;
+}
+
+#[tokio::test]
+async fn function_pods_are_told_though_the_documents_cannot_be_written() {
+    let api = scene();
+    let _leader = Leader::start(api.client());
+    put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+    until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
+    api.until(DOCUMENTS, |found| found.is_some()).await;
+    let before = api.get(DOCUMENTS);
+    api.forbid("outrigger.dev/current");
+    let mut sidecar = api.get(SIDECAR).unwrap();
+    sidecar["spec"]["tenantLimits"] = json!({"maxConcurrentRequests": 7});
+    api.put(SIDECAR, sidecar);
+    put_consumer(&api, "b", "bank", "n1", "10.0.0.2");
+    let both = json!({"bank": ["10.0.0.2"], "shop": ["10.0.0.1"]});
+    until_function_pods(&api, &[("n1", both)]).await;
+    assert_eq!(api.get(DOCUMENTS), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_of_others_are_neither_taken_over_nor_deleted() {
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "outrigger", "outrigger.dev/sidecar": "orders",
+    });
+    for (path, kind, labels) in [
+        (SERVICE, "Service", json!({})),
+        (SERVICE, "Service", labels.clone()),
+        (DOCUMENTS, "ConfigMap", json!({})),
+        (DOCUMENTS, "ConfigMap", labels.clone()),
+    ] {
+        let api = scene();
+        let own = json!({"apiVersion": "v1", "kind": kind, "metadata": {"labels": labels}});
+        api.put(path, own);
+        let before = api.get(path);
+        let _leader = Leader::start(api.client());
+        put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+        until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
+        api.until(SIDECAR, |found| {
+            let status = found.unwrap()["status"].to_string();
+            status.contains(kind) && status.contains("exists and is not Outrigger's")
+        })
+        .await;
+        api.delete(&format!("{PODS}s"));
+        until_function_pods(&api, &[]).await;
+        for name in ["shop", "bank"] {
+            api.delete(&format!(
+                "/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/{name}"
+            ));
+        }
+        // The other of both is the sidecar's own, and goes.
+        let other = if path == SERVICE { DOCUMENTS } else { SERVICE };
+        api.until(other, |found| found.is_none()).await;
+        assert_eq!(api.get(path), before);
+    }
+}
+
 #[tokio::test]
 async fn the_status_says_how_many_function_pods_serve() {
     let api = scene();

@@ -7,14 +7,14 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
 use outrigger_control::{Tenants, layout};
-use outrigger_injection::{FunctionPod, Place, Refusal, function_pod};
+use outrigger_injection::{FunctionPod, NamespaceRules, Place, Refusal, function_pod};
 use outrigger_lookup::LookupError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::decide::{Decision, told};
-use super::documents::owners;
+use super::documents::{is_owned, owners};
 use super::pods::{SHAPE_ANNOTATION, Spot};
 use super::read::Found;
 use super::watched::Watched;
@@ -33,28 +33,53 @@ pub(super) enum ApplyError {
     Rules(#[from] LookupError),
     #[error("function pod {name} cannot be made: {refusal}")]
     Refused { name: String, refusal: Box<Refusal> },
+    #[error("{what} exists and is not Outrigger's; delete it, or rename the IntegrationSidecar")]
+    Foreign { what: String },
 }
 
-/// Carries a decision out: documents before the pods that read them. When there is more to do.
+/// The first failure of several steps, none of which keeps the others from being tried.
+#[derive(Default)]
+struct Attempts(Option<ApplyError>);
+
+impl Attempts {
+    fn note<T>(&mut self, step: Result<T, ApplyError>) -> Option<T> {
+        match step {
+            Ok(done) => Some(done),
+            Err(failure) => {
+                self.0.get_or_insert(failure);
+                None
+            }
+        }
+    }
+
+    fn end(self) -> Result<(), ApplyError> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+/// Carries a decision out, as much of it as can be. When there is more to do.
+///
+/// Deletions come first, which make room in a quota; then function pods are told of their tenants,
+/// who wait for no other pod; then come documents, before the pods that read them.
 pub(super) async fn apply(
     watched: &Watched,
     found: &Found,
     decision: &Decision,
 ) -> Result<Option<Duration>, ApplyError> {
     let work = Work::new(watched, found);
+    let mut attempts = Attempts::default();
+    for (name, uid) in &decision.pods.delete {
+        attempts.note(delete::<Pod>(&work.api(), name, uid).await);
+    }
+    let again = attempts.note(work.tell(decision).await);
     if let Some(config_map) = &decision.config_map {
-        write(&work.api::<ConfigMap>(), config_map).await?;
+        attempts.note(work.write(config_map, found.config_map.as_deref()).await);
     }
     if let Some(service) = &decision.service {
-        write(&work.api::<Service>(), service).await?;
+        attempts.note(work.write(service, found.service.as_deref()).await);
     }
-    // Consumers whose function pod is there wait for no other's.
-    let again = work.tell(decision).await?;
-    work.create(decision).await?;
-    for (name, uid) in &decision.pods.delete {
-        delete::<Pod>(&work.api(), name, uid).await?;
-    }
-    Ok(again)
+    attempts.note(work.create(decision).await);
+    attempts.end().map(|()| again.flatten())
 }
 
 /// Deletes what nobody needs any more.
@@ -101,44 +126,57 @@ impl<'a> Work<'a> {
         }
         let context = &self.watched.context;
         let rules = context.lookup.namespace_rules(&self.namespace).await?;
+        let mut attempts = Attempts::default();
         for (name, spot) in &decision.pods.create {
-            let told = told(&self.found.consumers, &decision.plan, spot);
-            let wanted = FunctionPod {
-                name,
-                place: match spot {
-                    Spot::Node(node) => Place::Node(node),
-                    Spot::Anywhere => Place::Any,
-                },
-                tenants: &told.tenants,
-                holder_image: &context.holder_image,
-            };
-            let refused = |refusal| ApplyError::Refused {
-                name: name.clone(),
-                refusal: Box::new(refusal),
-            };
-            let mut pod = function_pod(&decision.plan, &wanted, &context.settings, &rules)
-                .map_err(refused)?;
-            pod.labels_mut()
-                .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
-            pod.annotations_mut()
-                .insert(SHAPE_ANNOTATION.to_owned(), decision.shape.clone());
-            pod.metadata.owner_references = Some(owners(&self.found.sidecar));
-            let parameters = PostParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PostParams::default()
-            };
-            let created = self.api::<Pod>().create(&parameters, &pod).await;
-            // One of the name that is still there is seen at the next look.
-            accept(created, &[409], || {
-                (format!("function pod {name}"), "created")
-            })?;
+            attempts.note(self.create_pod(decision, name, spot, &rules).await);
         }
-        Ok(())
+        attempts.end()
+    }
+
+    async fn create_pod(
+        &self,
+        decision: &Decision,
+        name: &str,
+        spot: &Spot,
+        rules: &NamespaceRules,
+    ) -> Result<(), ApplyError> {
+        let context = &self.watched.context;
+        let told = told(&self.found.consumers, &decision.plan, spot);
+        let wanted = FunctionPod {
+            name,
+            place: match spot {
+                Spot::Node(node) => Place::Node(node),
+                Spot::Anywhere => Place::Any,
+            },
+            tenants: &told.tenants,
+            holder_image: &context.holder_image,
+        };
+        let refused = |refusal| ApplyError::Refused {
+            name: name.to_owned(),
+            refusal: Box::new(refusal),
+        };
+        let mut pod =
+            function_pod(&decision.plan, &wanted, &context.settings, rules).map_err(refused)?;
+        pod.labels_mut()
+            .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+        pod.annotations_mut()
+            .insert(SHAPE_ANNOTATION.to_owned(), decision.shape.clone());
+        pod.metadata.owner_references = Some(owners(&self.found.sidecar));
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let created = self.api::<Pod>().create(&parameters, &pod).await;
+        // One of the name that is still there is seen at the next look.
+        accept(created, &[409], || {
+            (format!("function pod {name}"), "created")
+        })
     }
 
     /// Tells function pods of their tenants; until when some have to wait for that.
     async fn tell(&self, decision: &Decision) -> Result<Option<Duration>, ApplyError> {
         let mut again: Option<Duration> = None;
+        let mut attempts = Attempts::default();
         for (pod, tenants) in &decision.retold {
             let uid = pod.uid().unwrap_or_default();
             if let Err(rest) = self.watched.memory.may_tell(&uid) {
@@ -152,11 +190,50 @@ impl<'a> Work<'a> {
                 ..PatchParams::default()
             };
             let patched = self.api::<Pod>().patch(&name, &parameters, &patch).await;
-            accept(patched, &[404, 409], || {
+            attempts.note(accept(patched, &[404, 409], || {
                 (format!("function pod {name}"), "patched")
-            })?;
+            }));
         }
-        Ok(again)
+        attempts.end().map(|()| again)
+    }
+
+    /// Writes an object of the sidecar, whole. One of the name that is somebody else's is left
+    /// alone.
+    async fn write<K>(&self, wanted: &K, known: Option<&K>) -> Result<(), ApplyError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        let (api, name) = (self.api::<K>(), wanted.name_any());
+        let call = |error, action| ApplyError::Call {
+            what: format!("{} {name}", K::kind(&())),
+            action,
+            error,
+        };
+        let uid = match known {
+            Some(known) => known.uid(),
+            // What is known has the operator's labels. There may be one without.
+            None => match api.get_opt(&name).await {
+                Ok(None) => None,
+                Ok(Some(found)) if is_owned(&found, &self.found.sidecar) => found.uid(),
+                Ok(Some(_)) => {
+                    let what = format!("{} {name}", K::kind(&()));
+                    return Err(ApplyError::Foreign { what });
+                }
+                Err(error) => return Err(call(error, "read")),
+            },
+        };
+        // Created by an apply too: what a create writes, no later apply takes away. One that appears
+        // meanwhile is not forced.
+        let mut parameters = PatchParams::apply(FIELD_MANAGER);
+        parameters.force = uid.is_some();
+        let mut wanted = wanted.clone();
+        wanted.meta_mut().uid = uid;
+        let written = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await;
+        written.map(drop).map_err(|error| call(error, "written"))
     }
 }
 
@@ -166,18 +243,6 @@ fn retelling(pod: &Pod, sidecar: &str, tenants: &Tenants) -> Patch<serde_json::V
     // Addresses and names always have a JSON form.
     let text = serde_json::to_string(tenants).unwrap_or_default();
     Patch::Merge(json!({"metadata": {"uid": pod.uid(), "annotations": {key: text}}}))
-}
-
-async fn write<K>(api: &Api<K>, object: &K) -> Result<(), ApplyError>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    let name = object.name_any();
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let written = api.patch(&name, &parameters, &Patch::Apply(object)).await;
-    accept(written, &[], || {
-        (format!("{} {name}", K::kind(&())), "written")
-    })
 }
 
 /// Deletes an object only if it is the one that was seen.

@@ -8,6 +8,7 @@ use outrigger_lookup::LookupError;
 use outrigger_plan::Referenced;
 
 use super::consumers::{Consumer, consumers};
+use super::documents::is_owned;
 use super::watched::Watched;
 
 /// Everything that a decision about a shared sidecar rests on.
@@ -21,7 +22,9 @@ pub(super) struct Found {
     pub(super) consumers: Vec<Consumer>,
     /// Its function pods, sorted by name.
     pub(super) pods: Vec<Arc<Pod>>,
+    /// If it is the sidecar's own.
     pub(super) config_map: Option<Arc<ConfigMap>>,
+    /// If it is the sidecar's own.
     pub(super) service: Option<Arc<Service>>,
 }
 
@@ -58,21 +61,20 @@ pub(super) async fn read(
     let consumers = consumers(all.iter().map(AsRef::as_ref), &namespace, &name);
     let mut pods = context.function_pods.in_namespace(&namespace);
     pods.retain(|pod| {
-        let mut owners = pod.owner_references().iter();
-        pod.labels().get(layout::SHARED_LABEL) == Some(&name)
-            && owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
+        pod.labels().get(layout::SHARED_LABEL) == Some(&name) && is_owned(pod.as_ref(), sidecar)
     });
     pods.sort_by_key(|pod| pod.name_any());
     let config_map = layout::shared_config_map_name(&name);
+    let config_map = context.config_maps.get(&namespace, &config_map);
+    let service = layout::shared_service(&name);
+    let service = watched.services.get(&namespace, &service);
     Ok(Found {
         sidecar: Arc::clone(sidecar),
         applications,
         referenced,
         consumers,
         pods,
-        config_map: context.config_maps.get(&namespace, &config_map),
-        service: watched
-            .services
-            .get(&namespace, &layout::shared_service(&name)),
+        config_map: config_map.filter(|found| is_owned(found.as_ref(), sidecar)),
+        service: service.filter(|found| is_owned(found.as_ref(), sidecar)),
     })
 }

@@ -35,7 +35,8 @@ impl Failure {
     /// What is to be said of a failure that does not pass by itself.
     fn summary(&self) -> Option<Summary> {
         let error = match self {
-            Failure::Plan(_) | Failure::Apply(ApplyError::Refused { .. }) => {
+            Failure::Plan(_)
+            | Failure::Apply(ApplyError::Refused { .. } | ApplyError::Foreign { .. }) => {
                 return Some(Summary {
                     progress: Progress::Stalled,
                     reason: reason::FUNCTION_PODS_PENDING,
