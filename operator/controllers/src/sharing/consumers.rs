@@ -18,7 +18,8 @@ pub(super) struct Consumer {
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The pods that use a shared sidecar and have not ended, the oldest first.
+/// The pods that use a shared sidecar and have not ended, by the time they started. Those that
+/// did not start yet, and so have no address of their own, come first.
 pub(super) fn consumers<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
     namespace: &str,
@@ -26,15 +27,18 @@ pub(super) fn consumers<'a>(
 ) -> Vec<Consumer> {
     let mut found: Vec<(Option<Timestamp>, String, Consumer)> = pods
         .into_iter()
+        .filter(|pod| !is_operators(pod))
         .filter(|pod| takes_room(pod) && consumes(pod, namespace, sidecar))
         .filter_map(|pod| {
-            let created = pod.creation_timestamp().map(|created| created.0);
+            let status = pod.status.as_ref();
+            let started = status.and_then(|status| status.start_time.as_ref());
+            let started = started.map(|started| started.0);
             let consumer = Consumer {
                 application: application(pod)?.to_owned(),
                 node: node(pod).map(str::to_owned),
                 addresses: addresses(pod),
             };
-            Some((created, pod.name_any(), consumer))
+            Some((started, pod.name_any(), consumer))
         })
         .collect();
     found.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
@@ -51,6 +55,14 @@ pub(super) fn consumes(pod: &Pod, namespace: &str, sidecar: &str) -> bool {
         .flat_map(|container| container.env.iter().flatten())
         .filter_map(|variable| variable.value.as_deref())
         .any(|value| value.starts_with(prefix))
+}
+
+/// Whether the operator made the pod itself: it calls no functions, whatever it was given.
+fn is_operators(pod: &Pod) -> bool {
+    let labels = pod.labels();
+    [layout::PREFLIGHT_LABEL, layout::SHARED_LABEL]
+        .iter()
+        .any(|label| labels.contains_key(*label))
 }
 
 fn node(pod: &Pod) -> Option<&str> {

@@ -19,8 +19,8 @@ pub(super) struct Told {
     pub(super) left_out: usize,
 }
 
-/// The addresses of consumers, the oldest first. An address that several pods claim belongs to the
-/// youngest: the others have lost it. Beyond [`MOST_BYTES`] the youngest pods are left out.
+/// The addresses of consumers, in the order in which they started. An address that several pods
+/// claim belongs to the one that started last: the others have lost it. Beyond [`MOST_BYTES`] the youngest pods are left out.
 pub(super) fn tenants<'a>(consumers: impl IntoIterator<Item = &'a Consumer>) -> Told {
     let consumers: Vec<_> = consumers.into_iter().collect();
     let mut owners: BTreeMap<IpAddr, usize> = BTreeMap::new();

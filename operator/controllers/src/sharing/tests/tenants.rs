@@ -9,10 +9,11 @@ use crate::sharing::consumers::{Consumer, consumers};
 use crate::sharing::tenants::{MOST_BYTES, tenants};
 
 /// A pod of an application with an address of the sidecar `orders` of namespace `store`.
-fn pod(name: &str, application: &str, created: &str, status: Value) -> Pod {
+fn pod(name: &str, application: &str, started: &str, mut status: Value) -> Pod {
+    status["startTime"] = started.into();
     serde_json::from_value(json!({
         "metadata": {
-            "name": name, "namespace": "store", "creationTimestamp": created,
+            "name": name, "namespace": "store", "creationTimestamp": EARLY,
             "labels": {"outrigger.dev/app": application},
         },
         "spec": {"nodeName": "node-0", "containers": [{"name": "app", "env": [
@@ -62,7 +63,7 @@ fn every_address_of_a_pod_is_its_applications() {
 }
 
 #[test]
-fn an_address_that_two_pods_claim_is_the_youngers() {
+fn an_address_that_two_pods_claim_is_that_of_the_one_that_started_last() {
     let claim = json!({"podIP": "10.0.0.1"});
     let pods = [
         pod("z", "shop", LATE, claim.clone()),
@@ -83,6 +84,16 @@ fn a_pod_that_has_ended_or_has_no_address_of_the_sidecar_is_no_consumer() {
         .value = Some(url.into());
     let pods = [pod("a", "shop", EARLY, ended), other];
     assert_eq!(consumers(&pods, "store", "orders"), []);
+}
+
+#[test]
+fn a_pod_that_the_operator_made_is_no_consumer() {
+    for label in ["outrigger.dev/preflight", "outrigger.dev/shared-sidecar"] {
+        let mut made = pod("a", "shop", EARLY, json!({"podIP": "10.0.0.1"}));
+        let labels = made.metadata.labels.as_mut().unwrap();
+        labels.insert(label.to_owned(), "other".to_owned());
+        assert_eq!(consumers(&[made], "store", "orders"), []);
+    }
 }
 
 #[test]
