@@ -1,6 +1,7 @@
 mod marks;
 mod pods;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, stream};
@@ -58,8 +59,8 @@ enum Applied {
 pub(super) struct Outcomes {
     /// Whether all of them were still right.
     pub(super) current: bool,
-    /// What budgets had against evictions.
-    pub(super) refusals: Vec<String>,
+    /// What budgets had against evictions, by name of the pod.
+    pub(super) refusals: BTreeMap<String, String>,
 }
 
 /// Carries the actions out, in their order.
@@ -92,7 +93,7 @@ pub(super) async fn apply(
         if !work.finish(mark).await? {
             return Ok(Outcomes {
                 current: false,
-                refusals: Vec::new(),
+                refusals: BTreeMap::new(),
             });
         }
     }
@@ -147,7 +148,7 @@ struct Work<'a> {
     consumers: &'a Consumers<'a>,
     namespace: String,
     marks: Marks,
-    refusals: Mutex<Vec<String>>,
+    refusals: Mutex<BTreeMap<String, String>>,
 }
 
 impl Work<'_> {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use kube::runtime::controller::Action;
 use outrigger_api::conditions::reason;
 use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
 use outrigger_lookup::LookupError;
-use outrigger_rollout::{Consumers, Decision, carriers};
+use outrigger_rollout::{Action as Act, Consumers, Decision, carriers};
 
 use super::apply::{self, ApplyError};
 use super::read::{self, Found};
@@ -23,6 +24,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 const SETTLING_AT_ONCE: usize = 64;
 /// Longest pause after a failure while a pod is in the middle of its swap.
 const SWAPPING: Duration = Duration::from_secs(1);
+/// Pause after a look in which nothing was done but evictions tried that budgets refused.
+const REFUSED: Duration = Duration::from_secs(5);
 /// What no event tells is found so late.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
@@ -106,6 +109,12 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let sharing = sharing.as_ref();
     let summary = report::summary(&decision, sharing, &outcomes.refusals, &refused);
     let mut again = pause(&decision, settled);
+    let Decision {
+        actions, status, ..
+    } = &mut decision;
+    if forget_refused(status, actions, &outcomes.refusals) {
+        again = REFUSED;
+    }
     match outcomes.current {
         true => watched.overtaken.reset(&uid(sidecar)),
         false => again = again.min(watched.overtaken.failed(uid(sidecar))),
@@ -153,6 +162,21 @@ async fn settle(found: &Found, watched: &Watched) -> bool {
     watched.settling.learn(&sidecar, &unsettled, &answers, now) && is_all
 }
 
+/// Takes the evictions that budgets refused out of a status: with them it would be another one after
+/// each look, and each write of it lead to the next. Whether nothing else was done.
+fn forget_refused(
+    status: &mut IntegrationSidecarStatus,
+    actions: &[Act],
+    refusals: &BTreeMap<String, String>,
+) -> bool {
+    let swaps = &mut status.swaps;
+    swaps.retain(|swap| !refusals.contains_key(&swap.pod));
+    let mut actions = actions.iter();
+    !refusals.is_empty()
+        && actions
+            .all(|action| matches!(action, Act::Evict { pod, .. } if refusals.contains_key(pod)))
+}
+
 fn pause(decision: &Decision, settled: bool) -> Duration {
     let again = decision
         .again
@@ -181,4 +205,39 @@ pub(super) fn after_failure(
 
 fn uid(sidecar: &IntegrationSidecar) -> String {
     sidecar.uid().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_api::PodSwap;
+
+    use super::*;
+
+    fn eviction(pod: &str) -> Act {
+        Act::Evict {
+            pod: pod.to_owned(),
+            uid: pod.to_owned(),
+            revision: "orders-2".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refused_eviction_is_neither_in_the_status_nor_a_thing_done() {
+        let refusals = BTreeMap::from([("web-0".to_owned(), "no room".to_owned())]);
+        let swap = |pod: &str| PodSwap {
+            pod: pod.to_owned(),
+            phase: "Evicted".to_owned(),
+            since: "2026-01-01T00:00:00Z".to_owned(),
+        };
+        let mut status = IntegrationSidecarStatus {
+            swaps: vec![swap("web-0"), swap("web-1")],
+            ..IntegrationSidecarStatus::default()
+        };
+        let refused = [eviction("web-0")];
+        assert!(forget_refused(&mut status, &refused, &refusals));
+        assert_eq!(status.swaps, [swap("web-1")]);
+        let both = [eviction("web-0"), eviction("web-1")];
+        assert!(!forget_refused(&mut status, &both, &refusals));
+        assert!(!forget_refused(&mut status, &[], &BTreeMap::new()));
+    }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use outrigger_api::conditions::reason;
 use outrigger_api::{IntegrationSidecar, IntegrationSidecarStatus};
@@ -13,15 +15,16 @@ use crate::status::{self, Progress, Summary};
 pub(super) fn summary(
     decision: &Decision,
     sharing: Option<&Sharing>,
-    kept: &[String],
+    kept: &BTreeMap<String, String>,
     refused: &[Refused],
 ) -> Summary {
     let told = &decision.summary;
-    if let Some(kept) = kept.first().filter(|_| told.state == State::Reconciling) {
+    let kept = kept.first_key_value();
+    if let Some((pod, kept)) = kept.filter(|_| told.state == State::Reconciling) {
         return Summary {
             progress: Progress::Reconciling,
             reason: reason::WAITING,
-            message: format!("{kept}; {}", told.message),
+            message: format!("pod {pod}: {kept}; {}", told.message),
         };
     }
     let obstacle = sharing.and_then(|sharing| sharing.obstacle.as_ref());

@@ -63,7 +63,7 @@ impl Work<'_> {
             Outcome::Evicted => Ok(Applied::Done),
             Outcome::Gone => Ok(Applied::Overtaken),
             Outcome::Refused { message } => {
-                self.refusals.lock().push(format!("pod {name}: {message}"));
+                self.refusals.lock().insert(name.to_owned(), message);
                 Ok(Applied::Refused)
             }
         }
