@@ -34,6 +34,7 @@ impl Rollout<'_> {
         let pods = Arc::clone(&self.pods);
         let mut limits = self.limits();
         let mut budgets = None;
+        let mut is_full = false;
         let resting = pods
             .iter()
             .filter(|pod| !pod.is_swapping() && !pod.deleting);
@@ -44,6 +45,7 @@ impl Rollout<'_> {
             // What is disturbed already takes no room, and may be what holds it.
             let counted = self.is_disturbed(pod);
             if !counted && !limits.admits(pod) {
+                is_full = true;
                 continue;
             }
             if let Some(obstacle) = self.obstacle(pod, &next) {
@@ -76,6 +78,9 @@ impl Rollout<'_> {
                 limits.take(pod);
             }
             self.begin_one(pod, &next);
+        }
+        if is_full {
+            self.waiting.extend(self.holds_room());
         }
         if !self.waiting.is_empty() {
             self.look_again(RECHECK);
@@ -147,6 +152,18 @@ impl Rollout<'_> {
             && self.survey.update.name != self.survey.current.name
             && pod.has_both(&self.survey.update.name)
             && pod.is_broken()
+    }
+
+    /// The first pod at rest that leaves no room for others, and why; one in a swap tells by itself.
+    fn holds_room(&self) -> Option<String> {
+        let pod = self.pods.iter().find(|pod| self.is_broken_by_us(pod))?;
+        let slot = pod.broken()?;
+        let trouble = pod.slots.of(slot).container.trouble.as_deref()?;
+        Some(format!(
+            "pod {} holds the room of spec.update.maxUnavailable: container {} does not run: {trouble}",
+            pod.name,
+            pod.container(&self.survey.name, slot)
+        ))
     }
 
     /// Why a pod cannot be begun now, budgets apart.

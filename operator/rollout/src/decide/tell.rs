@@ -148,8 +148,10 @@ impl Rollout<'_> {
             (None, Some((_, message))) => (reason::REVISION_FAILED, message.as_str()),
             (None, None) => return None,
         };
+        let waits = self.waiting.first();
+        let waits = waits.map_or(String::new(), |waits| format!(" ({waits})"));
         let message = format!(
-            "{told}; the rollout has stopped and new pods get {}{}: set spec.image to another image, or delete ControllerRevision {} to try {} again",
+            "{told}; the rollout has stopped and new pods get {}{}{waits}: set spec.image to another image, or delete ControllerRevision {} to try {} again",
             current.image,
             self.left_with_it(),
             update.name,

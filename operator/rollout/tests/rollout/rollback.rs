@@ -187,6 +187,27 @@ fn a_broken_pod_that_holds_all_room_goes_back_first_wherever_it_sorts() {
 }
 
 #[test]
+fn a_broken_pod_that_stops_the_others_is_named_with_its_container() {
+    let mut world = fleet(4);
+    world.update().partition = Some(IntOrString::Int(1));
+    world.set_image("good:2");
+    world.settle();
+    world.pod_mut("web-02").exit(Slot::A);
+    world.turn();
+    let holds = "pod web-02 holds the room of spec.update.maxUnavailable: container orders-a does not run: ended with exit code 1";
+    world.update().partition = None;
+    world.until(|world| world.decide().summary.reason == reason::WAITING);
+    let message = world.decide().summary.message;
+    assert!(message.starts_with(holds), "{message}");
+    world.take_back("good:2");
+    let message = world.decide().summary.message;
+    assert!(
+        message.contains(&format!("3 pods go back ({holds})")),
+        "{message}"
+    );
+}
+
+#[test]
 fn another_image_during_a_rollback_is_followed() {
     let mut world = fleet(10);
     world.set_image("errs:2");
