@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger_control::{Report, Role};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -18,8 +18,11 @@ use crate::arguments::HoldArguments;
 
 /// How long the slots of a pod that is ending go on serving, so that its successor can begin.
 const LINGER: Duration = Duration::from_secs(10);
-/// How long a probe, and a slot, may keep the holder waiting.
+/// How long a probe with its head, and a slot with its report, may keep the holder waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many probes are answered at the same time: a client that says nothing keeps nobody else
+/// waiting.
+const PROBES: usize = 16;
 /// The head of a probe and the report of a slot are far smaller.
 const LONGEST: u64 = 64 * 1024;
 
@@ -35,7 +38,7 @@ fn hold(arguments: &HoldArguments) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let listener = listen(arguments.port)?;
     let slots = arguments.slot_ports.clone();
-    thread::spawn(move || answer_all(&listener, &slots));
+    thread::spawn(move || answer_all(&listener, &slots, PATIENCE));
     signals.forever().next();
     thread::sleep(LINGER);
     Ok(())
@@ -47,18 +50,24 @@ fn listen(port: u16) -> io::Result<TcpListener> {
         .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
 }
 
-fn answer_all(listener: &TcpListener, slots: &[u16]) {
-    for probe in listener.incoming().flatten() {
-        // A probe that goes away is none to be answered.
-        let _ = answer(probe, slots);
-    }
+/// Gives each client `patience` for the head of its request.
+fn answer_all(listener: &TcpListener, slots: &[u16], patience: Duration) {
+    thread::scope(|threads| {
+        for _ in 0..PROBES {
+            threads.spawn(|| {
+                for probe in listener.incoming().flatten() {
+                    // A probe that goes away is none to be answered.
+                    let _ = answer(&probe, slots, patience);
+                }
+            });
+        }
+    });
 }
 
 /// Answers one request, whatever it asks for but `/readyz` with 404.
-fn answer(mut probe: TcpStream, slots: &[u16]) -> io::Result<()> {
-    probe.set_read_timeout(Some(PATIENCE))?;
+fn answer(mut probe: &TcpStream, slots: &[u16], patience: Duration) -> io::Result<()> {
     probe.set_write_timeout(Some(PATIENCE))?;
-    let head = read_head(&mut probe)?;
+    let head = read_head(&mut Patient::with(probe, patience))?;
     let (status, body) = match head.starts_with(b"GET /readyz ") {
         false => ("404 Not Found", "the only path is /readyz\n".to_owned()),
         true => match serving(slots) {
@@ -73,7 +82,33 @@ fn answer(mut probe: TcpStream, slots: &[u16]) -> io::Result<()> {
     )
 }
 
-fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// Reads from a peer until a time, however little each read brings.
+struct Patient<'a> {
+    stream: &'a TcpStream,
+    end: Instant,
+}
+
+impl Patient<'_> {
+    fn with(stream: &TcpStream, patience: Duration) -> Patient<'_> {
+        Patient {
+            stream,
+            end: Instant::now() + patience,
+        }
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, part: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(part)
+    }
+}
+
+fn read_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut part = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -87,15 +122,20 @@ fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// Whether one of the slots serves; otherwise what each one says.
+///
+/// One that is configured serves, also if some function is not warm: the applications that share
+/// the pod do not wait for the store of one of them.
 fn serving(slots: &[u16]) -> Result<(), String> {
     let mut said = Vec::new();
     for port in slots {
         match report(*port) {
-            Ok(report) if report.role == Role::Active && report.warm => return Ok(()),
-            Ok(report) => said.push(match report.not_warm {
-                Some(why) => format!("slot {}: {:?}, not warm: {why}", report.slot, report.role),
-                None => format!("slot {}: {:?}", report.slot, report.role),
-            }),
+            Ok(report) => match (report.role, report.configuration.hash) {
+                (Role::Active, Some(_)) => return Ok(()),
+                (Role::Active, None) => {
+                    said.push(format!("slot {}: Active, not configured", report.slot));
+                }
+                (role, _) => said.push(format!("slot {}: {role:?}", report.slot)),
+            },
             Err(error) => said.push(format!("admin port {port}: {error}")),
         }
     }
@@ -106,11 +146,12 @@ fn serving(slots: &[u16]) -> Result<(), String> {
 fn report(port: u16) -> io::Result<Report> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut slot = TcpStream::connect_timeout(&address, PATIENCE)?;
-    slot.set_read_timeout(Some(PATIENCE))?;
     slot.set_write_timeout(Some(PATIENCE))?;
     slot.write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    slot.take(LONGEST).read_to_end(&mut answer)?;
+    Patient::with(&slot, PATIENCE)
+        .take(LONGEST)
+        .read_to_end(&mut answer)?;
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
     let (head, body) = answer.split_at(end.ok_or_else(invalid)? + 4);
@@ -128,16 +169,21 @@ mod tests {
 
     use super::*;
 
-    /// A slot that answers every question with a role; its port.
-    fn slot(role: &'static str, warm: bool) -> u16 {
+    /// A slot that is not warm and answers every question with a role; its port.
+    fn slot(role: &'static str, configured: bool) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
             for mut asked in listener.incoming().flatten() {
                 read_head(&mut asked).unwrap();
+                let configuration = match configured {
+                    true => json!({"hash": "h1"}),
+                    false => json!({}),
+                };
                 let body = json!({
                     "sidecar": "orders", "slot": "a", "version": "1", "role": role,
-                    "pair": {"term": 1, "takeover": 0}, "warm": warm, "configuration": {},
+                    "pair": {"term": 1, "takeover": 0}, "warm": false,
+                    "notWarm": "application bank: the store is away", "configuration": configuration,
                     "workerRestarts": 0, "drained": false,
                     "traffic": {"connections": 0, "inFlight": 0, "answered": 0, "serverErrors": 0},
                     "handover": {"completed": 0, "aborted": 0, "connections": 0, "commitMicros": 0},
@@ -157,10 +203,19 @@ mod tests {
         listener.local_addr().unwrap().port()
     }
 
-    fn probed(slots: Vec<u16>, request: &str) -> String {
+    /// A holder that asks slots; its port.
+    fn holder(slots: Vec<u16>, patience: Duration) -> u16 {
         let listener = listen(0).unwrap();
         let port = listener.local_addr().unwrap().port();
-        thread::spawn(move || answer_all(&listener, &slots));
+        thread::spawn(move || answer_all(&listener, &slots, patience));
+        port
+    }
+
+    fn probed(slots: Vec<u16>, request: &str) -> String {
+        asked(holder(slots, PATIENCE), request)
+    }
+
+    fn asked(port: u16, request: &str) -> String {
         let mut probe = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         probe.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -188,11 +243,31 @@ mod tests {
         let answer = probed(slots, READY);
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(
-            answer.ends_with("slot a: Active; slot a: Standby\n"),
+            answer.ends_with("slot a: Active, not configured; slot a: Standby\n"),
             "{answer}"
         );
         let answer = probed(vec![nobody()], READY);
         assert!(answer.contains("admin port"), "{answer}");
+    }
+
+    #[test]
+    fn clients_that_say_nothing_keep_no_probe_waiting() {
+        let port = holder(vec![slot("Active", true)], Duration::from_secs(3600));
+        let _silent: Vec<_> = (1..PROBES)
+            .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
+            .collect();
+        let answer = asked(port, READY);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn a_client_that_never_comes_to_an_end_is_left() {
+        let port = holder(Vec::new(), PATIENCE / 10);
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        // Each byte comes well within the time that there is for all.
+        while client.write_all(b"G").is_ok() {
+            thread::sleep(PATIENCE / 200);
+        }
     }
 
     #[test]
