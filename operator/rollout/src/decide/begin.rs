@@ -82,7 +82,8 @@ impl Rollout<'_> {
         if is_full {
             self.waiting.extend(self.holds_room());
         }
-        if !self.waiting.is_empty() {
+        // Nothing tells when a pod that is gone counts no longer.
+        if self.evictions.gone() > 0 || !self.waiting.is_empty() {
             self.look_again(RECHECK);
         }
     }

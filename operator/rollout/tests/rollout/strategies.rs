@@ -111,6 +111,13 @@ fn recreate(world: &mut World) -> usize {
         if decision.summary.state != State::Reconciling && decision.actions.is_empty() {
             return most;
         }
+        // No event ends the wait for a successor.
+        let waits = decision
+            .status
+            .swaps
+            .iter()
+            .any(|swap| swap.phase == "Gone");
+        assert!(!waits || decision.again.is_some(), "{decision:?}");
         let ends =
             |pod: &&crate::sim::SimPod| !pod.object["metadata"]["deletionTimestamp"].is_null();
         most = most.max(world.pods.iter().filter(ends).count());
