@@ -76,14 +76,14 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// One of the product's images (`operator`, `sidecar`, `checkout`, `risk`), from the one
-    /// Dockerfile.
+    /// One of the product's images (`operator`, `sidecar`), or of the examples' (`checkout`, `risk`,
+    /// `redact`, `tickets`), from the one Dockerfile.
     ///
     /// # Errors
     /// When the program has not been built.
     pub fn product(target: &str, version: &str) -> anyhow::Result<Recipe> {
         let program = match target {
-            "checkout" | "risk" => target.to_owned(),
+            "checkout" | "risk" | "redact" | "tickets" => target.to_owned(),
             _ => format!("outrigger-{target}"),
         };
         let path = project::binaries().join(&program);

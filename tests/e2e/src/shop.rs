@@ -182,6 +182,47 @@ impl Shop {
         }
     }
 
+    /// Waits until the condition Ready of the IntegrationSidecar has a reason, and gives its message.
+    ///
+    /// # Errors
+    /// When it does not get it.
+    pub async fn says(&self, reason: &str) -> anyhow::Result<String> {
+        let message = |found: &IntegrationSidecar| {
+            let status = found.status.as_ref()?;
+            let mut conditions = status.conditions.iter();
+            let ready = conditions.find(|found| found.type_ == READY && found.reason == reason)?;
+            (status.observed_generation == found.metadata.generation).then(|| ready.message.clone())
+        };
+        let api = self.sidecars();
+        let what = format!("reason {reason}");
+        let found = cluster::wait(&api, SIDECAR, &what, PATIENCE, |found| {
+            message(found).is_some()
+        });
+        message(&found.await?).context("it has gone")
+    }
+
+    /// Changes the rules of the update; as `kubectl patch` does.
+    ///
+    /// # Errors
+    /// In the API server's words.
+    pub async fn set_update(&self, update: serde_json::Value) -> anyhow::Result<()> {
+        let change = json!({"spec": {"update": update}});
+        cluster::merge(&self.sidecars(), SIDECAR, &change)
+            .await
+            .map(drop)
+    }
+
+    /// Asks for another number of pods, and waits until they all serve.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn scale(&self, replicas: u8) -> anyhow::Result<()> {
+        let api: Api<Deployment> = self.cluster.objects(&self.namespace);
+        let change = json!({"spec": {"replicas": replicas}});
+        cluster::merge(&api, APPLICATION, &change).await?;
+        self.rolled_out().await
+    }
+
     /// Asks for another image; as `kubectl patch` does.
     ///
     /// # Errors

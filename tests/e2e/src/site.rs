@@ -54,4 +54,16 @@ impl Site {
         arguments.extend(line.split_whitespace().map(str::to_owned));
         crate::command::run(self.tool("kubectl"), arguments).await
     }
+
+    /// What the plugin `kubectl outrigger` writes to its standard output.
+    ///
+    /// # Errors
+    /// When it fails, with what it wrote to its standard error.
+    pub async fn plugin(&self, line: &str) -> anyhow::Result<String> {
+        let kubeconfig = self.lab.kubeconfig();
+        let mut arguments = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
+        arguments.extend(line.split_whitespace().map(str::to_owned));
+        let program = crate::project::binaries().join("kubectl-outrigger");
+        crate::command::run(program, arguments).await
+    }
 }

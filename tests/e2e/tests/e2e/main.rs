@@ -12,6 +12,7 @@
 
 mod applications;
 mod crashes;
+mod custom;
 mod examples;
 mod mended;
 mod operator_killed;
@@ -19,14 +20,18 @@ mod parameters;
 mod placement;
 mod refused_images;
 mod refused_objects;
+mod replacement;
 mod resources;
 mod rollouts;
 mod scene;
+mod sharing;
 mod sizes;
 mod store;
+mod strategies;
 mod swaps;
 mod tenants;
 mod texts;
+mod undo;
 mod uninstall;
 
 use std::process::ExitCode;
@@ -89,6 +94,11 @@ fn tests() -> Vec<Test> {
         refused_images::tests(),
         swaps::tests(),
         rollouts::tests(),
+        strategies::tests(),
+        undo::tests(),
+        custom::tests(),
+        replacement::tests(),
+        sharing::tests(),
         crashes::tests(),
         operator_killed::tests(),
         store::tests(),

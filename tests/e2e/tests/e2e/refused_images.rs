@@ -83,8 +83,7 @@ async fn reaches_no_pod_until(
 
     mend.await?;
     // A failed revision is never injected.
-    scale(scene, 2).await?;
-    shop.rolled_out().await?;
+    shop.scale(2).await?;
     shop::has_image(&shop.pods().await?, first)?;
     shop.set_image(&first.reference).await?;
     shop.settled().await?;
@@ -93,15 +92,6 @@ async fn reaches_no_pod_until(
     assert_eq!(outcome.progress.failed, 0, "{:?}", outcome.failures.first());
     assert_eq!(outcome.progress.connections_closed, 0);
     Ok(())
-}
-
-async fn scale(scene: Scene<'_>, replicas: u8) -> anyhow::Result<()> {
-    let api = scene
-        .cluster()
-        .objects::<k8s_openapi::api::apps::v1::Deployment>(scene.namespace);
-    cluster::merge(&api, "checkout", &json!({"spec": {"replicas": replicas}}))
-        .await
-        .map(drop)
 }
 
 async fn an_image_that_does_not_exist_reaches_no_pod(scene: Scene<'_>) -> anyhow::Result<()> {

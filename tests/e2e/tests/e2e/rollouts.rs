@@ -1,12 +1,11 @@
 //! Swaps that wait, and swaps that are taken back.
 
 use anyhow::Context;
-use outrigger_api::IntegrationSidecar;
 use outrigger_api::conditions::reason;
 use outrigger_control::Phase;
 use outrigger_e2e::load::{FailureKind, Orders};
 use outrigger_e2e::observe::{Observer, Totals};
-use outrigger_e2e::shop::{self, SELECTOR, SIDECAR, Shop};
+use outrigger_e2e::shop::{self, SELECTOR, SIDECAR};
 use outrigger_e2e::trial::run_name;
 use outrigger_e2e::{cluster, processes, slots};
 use serde_json::json;
@@ -21,22 +20,6 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Waits until the IntegrationSidecar is not Ready for a reason, and gives the message.
-async fn unready(shop: &Shop, reason: &str) -> anyhow::Result<String> {
-    let message = |found: &IntegrationSidecar| {
-        let status = found.status.as_ref()?;
-        let mut conditions = status.conditions.iter();
-        let ready = conditions.find(|found| found.type_ == "Ready" && found.reason == reason)?;
-        (status.observed_generation == found.metadata.generation).then(|| ready.message.clone())
-    };
-    let api = shop.sidecars();
-    let what = format!("reason {reason}");
-    let found = cluster::wait(&api, SIDECAR, &what, PATIENCE, |found| {
-        message(found).is_some()
-    });
-    message(&found.await?).context("it has gone")
-}
-
 /// Nothing was done to the pods.
 fn untouched(observer: &Observer) {
     assert_eq!(observer.totals(), Totals::default());
@@ -48,13 +31,12 @@ async fn a_paused_sidecar_starts_no_swap(scene: Scene<'_>) -> anyhow::Result<()>
     shop.settled().await?;
     let observer = shop.observe().await?;
     let image = &scene.stage.sidecars[1];
-    let change = |paused: bool| json!({"spec": {"update": {"paused": paused}}});
-    cluster::merge(&shop.sidecars(), SIDECAR, &change(true)).await?;
+    shop.set_update(json!({"paused": true})).await?;
     shop.set_image(&image.reference).await?;
-    let message = unready(&shop, reason::PAUSED).await?;
+    let message = shop.says(reason::PAUSED).await?;
     assert!(message.contains("spec.update.paused is true"), "{message}");
     untouched(&observer);
-    cluster::merge(&shop.sidecars(), SIDECAR, &change(false)).await?;
+    shop.set_update(json!({"paused": false})).await?;
     shop.settled().await?;
     shop::has_image(&shop.pods().await?, image)
 }
@@ -74,7 +56,7 @@ async fn a_disruption_budget_is_waited_for(scene: Scene<'_>) -> anyhow::Result<(
     scene.cluster().apply_one(&budget(0)).await?;
     let image = &scene.stage.sidecars[1];
     shop.set_image(&image.reference).await?;
-    let message = unready(&shop, reason::WAITING).await?;
+    let message = shop.says(reason::WAITING).await?;
     let expected = "PodDisruptionBudget calm allows no disruption";
     assert!(message.contains(expected), "{message}");
     untouched(&observer);
@@ -104,7 +86,7 @@ async fn a_new_image_whose_worker_crashes_is_taken_back(scene: Scene<'_>) -> any
         let pod = pod.await?;
         let new = slots::active(&pod, SIDECAR).await?;
         processes::worker(slots::container(&pod, SIDECAR, new)?)?.kill()?;
-        let message = unready(&shop, reason::REVISION_FAILED).await?;
+        let message = shop.says(reason::REVISION_FAILED).await?;
         scene.say(format_args!("taken back: {message}"));
         observer
             .wait("the old image in all slots", PATIENCE, |record| {

@@ -343,11 +343,20 @@ pub(crate) fn restricted(mut spec: Value) -> Value {
     spec
 }
 
+/// A static program with many tools in it, as a file `busybox` of an image.
+pub(crate) fn busybox() -> anyhow::Result<File> {
+    let content = std::fs::read(BUSYBOX)
+        .with_context(|| format!("cannot read {BUSYBOX} of the package busybox-static"))?;
+    Ok(File {
+        path: "busybox".to_owned(),
+        content,
+        executable: true,
+    })
+}
+
 /// An image of one static program and lines of a Dockerfile.
 pub(crate) fn tools(lines: &str) -> anyhow::Result<Recipe> {
-    let busybox = std::fs::read(BUSYBOX)
-        .with_context(|| format!("cannot read {BUSYBOX} of the package busybox-static"))?;
-    Ok(program("tools", lines, busybox))
+    Ok(program("tools", lines, busybox()?.content))
 }
 
 /// An image of one program, found as `/bin/busybox` and `/bin/sh`, and lines of a Dockerfile.

@@ -44,14 +44,10 @@ async fn the_plugin_lets_every_waiting_pod_go_and_keeps_the_operator_still(
 ) -> anyhow::Result<()> {
     wait_at_the_gate(scene).await?;
     scene.adopt_by_label(&[]).await?;
-    let kubeconfig = scene.stage.site.lab.kubeconfig().display().to_string();
-    let plugin = async |arguments: &[&str]| {
-        let fixed = ["--kubeconfig", &kubeconfig];
-        let program = project::binaries().join("kubectl-outrigger");
-        command::run(program, fixed.iter().chain(arguments)).await
-    };
+    let site = &scene.stage.site;
     // One pod, which is nobody else's business.
-    let said = plugin(&["release", "--namespace", scene.namespace, WAITING[0]]).await?;
+    let line = format!("release --namespace {} {}", scene.namespace, WAITING[0]);
+    let said = site.plugin(&line).await?;
     assert_eq!(
         said,
         format!("pod {}/{} released\n", scene.namespace, WAITING[0])
@@ -59,7 +55,7 @@ async fn the_plugin_lets_every_waiting_pod_go_and_keeps_the_operator_still(
     assert_eq!(gates(&scene.pods().get(WAITING[1]).await?), [GATE]);
     ensure!(is_injected(scene).await?, "the operator does not go on");
 
-    let said = plugin(&["release", "--all"]).await?;
+    let said = site.plugin("release --all").await?;
     scene.say(said.trim().replace('\n', "\n    "));
     for part in [
         "taken from outrigger-",

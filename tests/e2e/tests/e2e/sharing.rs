@@ -1,0 +1,135 @@
+//! One sidecar for several applications of a node.
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt;
+use kube::api::ListParams;
+use outrigger_api::IntegrationSidecar;
+use outrigger_control::layout::SHARED_LABEL;
+use outrigger_e2e::example::Example;
+use outrigger_e2e::install::is_rolled_out;
+use outrigger_e2e::load::{Load, Orders, Settings};
+use outrigger_e2e::observe::Observer;
+use outrigger_e2e::shop::{self, APPLICATION, PORT, SELECTOR, SIDECAR, Shop};
+use outrigger_e2e::trial::run_name;
+use outrigger_e2e::{cluster, fetch, slots};
+use serde_json::json;
+
+use crate::scene::{PATIENCE, Scene, Test, test};
+
+/// The other application on the node.
+const OTHER: &str = "billing";
+/// Its largest document, in bytes.
+const OTHER_LIMIT: usize = 1024;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![test!(
+        two_applications_of_a_node_share_one_function_pod_and_its_swap
+    )]
+}
+
+/// The workload and the application of the example under another name.
+fn other(example: &mut Example) -> anyhow::Result<Example> {
+    let mut other = example.clone();
+    let names = json!({"app.kubernetes.io/name": OTHER});
+    let deployment = other.object("Deployment")?;
+    deployment["metadata"]["name"] = json!(OTHER);
+    deployment["spec"]["selector"]["matchLabels"] = names.clone();
+    deployment["spec"]["template"]["metadata"]["labels"] = names;
+    let application = other.object("IntegratedApp")?;
+    application["metadata"]["name"] = json!(OTHER);
+    application["spec"]["workloadRef"]["name"] = json!(OTHER);
+    let parameters = &mut application["spec"]["sidecars"][0]["parameters"][0];
+    parameters["idempotency"]["maxDocumentBytes"] = json!(OTHER_LIMIT);
+    Ok(other)
+}
+
+async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
+    scene: Scene<'_>,
+) -> anyhow::Result<()> {
+    let cluster = scene.cluster();
+    let nodes = cluster.cluster_objects::<Node>();
+    let node = nodes.list(&ListParams::default()).await?.items;
+    let node = node.first().context("no nodes")?.name_any();
+    let mut example = scene.example()?;
+    let sidecar = &mut example.object("IntegrationSidecar")?["spec"];
+    sidecar["sharing"] = json!("Node");
+    let template = &mut example.object("Deployment")?["spec"]["template"]["spec"];
+    template["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+    let other = other(&mut example)?;
+    let kinds = ["Namespace", "Secret", "IntegrationSidecar", "IntegratedApp"];
+    cluster.apply(&example.of_kinds(&kinds)).await?;
+    cluster.apply(&other.of_kinds(&["IntegratedApp"])).await?;
+    for name in [APPLICATION, OTHER] {
+        scene.ready_application(name).await?;
+    }
+    let deployments = cluster.objects::<Deployment>(scene.namespace);
+    for (example, name) in [(&example, APPLICATION), (&other, OTHER)] {
+        cluster.apply(&example.of_kinds(&["Deployment"])).await?;
+        cluster::wait(&deployments, name, "available", PATIENCE, is_rolled_out).await?;
+    }
+    let shop = Shop::at(&scene.stage.site, scene.namespace);
+    let serves = |found: &IntegrationSidecar| {
+        let status = found.status.as_ref();
+        let pods = status.and_then(|status| status.function_pods.as_ref());
+        pods.is_some_and(|pods| (pods.desired, pods.ready) == (1, 1))
+    };
+    let what = "one function pod";
+    cluster::wait(&shop.sidecars(), SIDECAR, what, PATIENCE, serves).await?;
+    shop.settled().await?;
+
+    // The slots are in a pod of their own, and nothing is in those of the applications.
+    let shared = format!("{SHARED_LABEL}={SIDECAR}");
+    let observer = Observer::start(scene.pods(), &shared, SIDECAR, PATIENCE).await?;
+    let on = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    let function_pods = observer.pods();
+    ensure!(function_pods.len() == 1, "{}", function_pods.len());
+    assert_eq!(on(&function_pods[0]).as_ref(), Some(&node));
+    let mut targets = Vec::new();
+    for selector in [SELECTOR, &format!("app.kubernetes.io/name={OTHER}")] {
+        let found = ListParams::default().labels(selector);
+        let pod = scene.pods().list(&found).await?.items.pop();
+        let pod = pod.context("no pod")?;
+        let init = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.init_containers.as_ref());
+        assert!(init.is_none_or(Vec::is_empty), "{init:?}");
+        assert_eq!(on(&pod).as_ref(), Some(&node));
+        targets.push((slots::address(&pod)?, PORT).into());
+    }
+
+    // Each is served by its own rules.
+    let large = json!({"orderId": "large", "text": "x".repeat(OTHER_LIMIT)}).to_string();
+    for (target, status) in targets.iter().zip([201, 413]) {
+        let answer = fetch::post(&format!("http://{target}/orders"), large.clone()).await?;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+
+    let settings = Settings {
+        targets,
+        rate: 200,
+        connections: 16,
+    };
+    let load = Load::start(settings, Orders::new(run_name()));
+    load.answers(200, PATIENCE).await?;
+    let image = &scene.stage.sidecars[1];
+    let swapped = async {
+        shop.set_image(&image.reference).await?;
+        shop.settled().await?;
+        let has =
+            |record: &outrigger_e2e::observe::Record| shop::has_image(&record.pods(), image).ok();
+        observer.wait("the new image", PATIENCE, has).await?;
+        load.answers(200, PATIENCE).await
+    };
+    let swapped = swapped.await;
+    let outcome = load.stop().await;
+    swapped?;
+    let failure = outcome.failures.first();
+    assert_eq!(outcome.progress.failed, 0, "{failure:?}");
+    assert_eq!(outcome.progress.connections_closed, 0);
+    let totals = observer.totals();
+    assert_eq!((totals.ready_transitions, totals.slot_replacements), (0, 2));
+    Ok(())
+}
