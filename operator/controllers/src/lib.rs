@@ -12,6 +12,7 @@ mod eviction;
 mod metrics;
 mod placement;
 mod published;
+mod relations;
 mod seen;
 mod sharing;
 mod sidecar;

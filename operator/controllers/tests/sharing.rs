@@ -2,65 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeSet;
+mod replica;
 
-use kube::Client;
 use outrigger_api_server::ApiServer;
-use outrigger_controllers::{HdfsAccess, Metrics, Setup, run};
 use outrigger_faults::{Faults, Plan};
-use outrigger_injection::Settings;
-use outrigger_lookup::Lookup;
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::replica::Replica;
 
 const PODS: &str = "/api/v1/namespaces/store/pods/";
 const SERVICE: &str = "/api/v1/namespaces/store/services/outrigger-orders";
 const DOCUMENTS: &str = "/api/v1/namespaces/store/configmaps/outrigger.shared.orders.all";
 const SIDECAR: &str = "/apis/outrigger.dev/v1alpha1/namespaces/store/integrationsidecars/orders";
-
-/// A replica that leads, until it is dropped.
-struct Leader {
-    _covered: watch::Sender<BTreeSet<String>>,
-    _stop: DropGuard,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Leader {
-    fn start(client: Client) -> Leader {
-        let stop = CancellationToken::new();
-        let (lookup, reflectors) = Lookup::new(client.clone());
-        let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
-        let setup = Setup {
-            client,
-            lookup,
-            settings: Settings::default(),
-            holder_image: "operator:1".into(),
-            covered,
-            hdfs: HdfsAccess::default(),
-            instance: "outrigger-0".into(),
-            metrics: Metrics::register(&mut Registry::default()),
-        };
-        let tasks = vec![
-            tokio::spawn(reflectors.run(stop.clone())),
-            tokio::spawn(run(setup, stop.clone())),
-        ];
-        Leader {
-            _covered: sender,
-            _stop: stop.drop_guard(),
-            tasks,
-        }
-    }
-
-    /// Ends without another call, like a process that is killed.
-    fn kill(self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
 
 /// Applications `shop` and `bank` that share sidecar `orders` on each node.
 fn scene() -> ApiServer {
@@ -138,7 +91,7 @@ async fn until_function_pods(api: &ApiServer, wanted: &[(&str, Value)]) {
 #[tokio::test]
 async fn two_applications_on_one_node_share_one_function_pod() {
     let api = scene();
-    let _leader = Leader::start(api.client());
+    let _leader = Replica::lead(api.client());
     put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
     until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
     put_consumer(&api, "b", "bank", "n1", "10.0.0.2");
@@ -163,7 +116,7 @@ async fn two_applications_on_one_node_share_one_function_pod() {
 #[tokio::test(start_paused = true)]
 async fn a_function_pod_goes_a_minute_after_its_last_consumer() {
     let api = scene();
-    let _leader = Leader::start(api.client());
+    let _leader = Replica::lead(api.client());
     put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
     until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
     let left = tokio::time::Instant::now();
@@ -175,7 +128,7 @@ async fn a_function_pod_goes_a_minute_after_its_last_consumer() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_nobody_needs_goes_though_another_cannot_be_created() {
     let api = scene();
-    let _leader = Leader::start(api.client());
+    let _leader = Replica::lead(api.client());
     put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
     until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
     // Like a quota that is full: every new function pod has the holder.
@@ -188,7 +141,7 @@ async fn a_pod_that_nobody_needs_goes_though_another_cannot_be_created() {
 #[tokio::test]
 async fn function_pods_are_told_though_the_documents_cannot_be_written() {
     let api = scene();
-    let _leader = Leader::start(api.client());
+    let _leader = Replica::lead(api.client());
     put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
     until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
     api.until(DOCUMENTS, |found| found.is_some()).await;
@@ -218,7 +171,7 @@ async fn objects_of_others_are_neither_taken_over_nor_deleted() {
         let own = json!({"apiVersion": "v1", "kind": kind, "metadata": {"labels": labels}});
         api.put(path, own);
         let before = api.get(path);
-        let _leader = Leader::start(api.client());
+        let _leader = Replica::lead(api.client());
         put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
         until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
         api.until(SIDECAR, |found| {
@@ -243,7 +196,7 @@ async fn objects_of_others_are_neither_taken_over_nor_deleted() {
 #[tokio::test]
 async fn the_status_says_how_many_function_pods_serve() {
     let api = scene();
-    let _leader = Leader::start(api.client());
+    let _leader = Replica::lead(api.client());
     put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
     let numbers = |ready: i32| {
         let wanted = json!({"desired": 1, "ready": ready});
@@ -272,7 +225,7 @@ async fn the_end_is_the_same_whenever_the_operator_is_killed() {
         put_consumer(&api, "b", "bank", "n1", "10.0.0.2");
         put_consumer(&api, "c", "bank", "n2", "10.0.1.1");
         let faults = Faults::new(Plan::crash_after(writes));
-        let first = Leader::start(faults.before(api.client()));
+        let first = Replica::lead(faults.before(api.client()));
         let done = async {
             until_function_pods(&api, &expected).await;
             api.until(SERVICE, |found| found.is_some()).await;
@@ -283,7 +236,7 @@ async fn the_end_is_the_same_whenever_the_operator_is_killed() {
             () = done => false,
         };
         first.kill();
-        let _second = Leader::start(api.client());
+        let _second = Replica::lead(api.client());
         until_function_pods(&api, &expected).await;
         api.until(SERVICE, |found| found.is_some()).await;
         api.until(DOCUMENTS, |found| found.is_some()).await;

@@ -14,11 +14,12 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::decide::{Decision, told};
-use super::documents::{is_owned, owners};
+use super::documents::owners;
 use super::pods::{SHAPE_ANNOTATION, Spot};
 use super::read::Found;
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
+use crate::relations::is_owned;
 
 /// Something could not be written, created or deleted.
 #[derive(Debug, thiserror::Error)]

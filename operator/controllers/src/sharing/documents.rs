@@ -85,12 +85,6 @@ pub(super) fn owners(
     sidecar.controller_owner_ref(&()).into_iter().collect()
 }
 
-/// Whether an object is a sidecar's, and nobody else's of the same name.
-pub(super) fn is_owned(object: &impl Resource, sidecar: &IntegrationSidecar) -> bool {
-    let mut owners = object.owner_references().iter();
-    owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
-}
-
 /// Whether an object has the labels, annotations and owners that are wanted. What others added is
 /// theirs.
 pub(super) fn has_metadata(found: &ObjectMeta, wanted: &ObjectMeta) -> bool {

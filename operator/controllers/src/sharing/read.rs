@@ -8,8 +8,8 @@ use outrigger_lookup::LookupError;
 use outrigger_plan::Referenced;
 
 use super::consumers::{Consumer, consumers};
-use super::documents::is_owned;
 use super::watched::Watched;
+use crate::relations::{is_owned, users};
 
 /// Everything that a decision about a shared sidecar rests on.
 pub(super) struct Found {
@@ -46,12 +46,10 @@ pub(super) async fn read(
     let name = sidecar.name_any();
     let context = &watched.context;
 
-    let mut applications = context.lookup.applications().in_namespace(&namespace);
-    applications.retain(|application| {
-        let mut used = application.spec.sidecars.iter();
-        application.metadata.deletion_timestamp.is_none() && used.any(|usage| usage.name == name)
-    });
-    applications.sort_by_key(|application| application.name_any());
+    let applications = users(
+        context.lookup.applications().in_namespace(&namespace),
+        &name,
+    );
     let referenced = context
         .lookup
         .referenced(&namespace, applications.iter().map(AsRef::as_ref))

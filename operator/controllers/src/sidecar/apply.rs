@@ -18,12 +18,13 @@ use serde_json::json;
 
 use self::marks::Marks;
 use super::documents::unused;
-use super::read::{Found, is_owned};
+use super::read::Found;
 use super::story::{ending, story};
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::events::Story;
 use crate::eviction::EvictionError;
+use crate::relations::is_owned;
 
 /// Orders written at once: a new configuration is one for each pod.
 const AT_ONCE: usize = 8;

@@ -15,6 +15,7 @@ use outrigger_rollout::carriers;
 
 use super::watched::Watched;
 use crate::context::SIDECAR_LABEL;
+use crate::relations::{is_owned, users};
 
 /// Nodes asked for in one look.
 const NODES_AT_ONCE: usize = 16;
@@ -46,13 +47,9 @@ pub(super) async fn read(
     let name = sidecar.name_any();
     let context = &watched.context;
 
-    let mut applications = context.lookup.applications().in_namespace(&namespace);
+    let applications = context.lookup.applications().in_namespace(&namespace);
     let existing = applications.iter().map(|found| found.name_any()).collect();
-    applications.retain(|application| {
-        let mut used = application.spec.sidecars.iter();
-        application.metadata.deletion_timestamp.is_none() && used.any(|usage| usage.name == name)
-    });
-    applications.sort_by_key(|application| application.name_any());
+    let applications = users(applications, &name);
     let referenced = context
         .lookup
         .referenced(&namespace, applications.iter().map(AsRef::as_ref))
@@ -131,10 +128,4 @@ fn owned<K: Resource<DynamicType = ()>>(
     found.retain(|object| is_owned(&**object, sidecar));
     found.sort_by_key(|object| object.name_any());
     found
-}
-
-/// Whether an object is a sidecar's own.
-pub(super) fn is_owned(object: &impl ResourceExt, sidecar: &IntegrationSidecar) -> bool {
-    let mut owners = object.owner_references().iter();
-    owners.any(|owner| Some(&owner.uid) == sidecar.metadata.uid.as_ref())
 }

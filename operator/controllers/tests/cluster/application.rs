@@ -315,7 +315,7 @@ async fn coverage_of_the_namespace_is_waited_for() {
     let api = shop();
     let leader = Leader::start(&api);
     leader.says("shop", "Succeeded").await;
-    leader.covered.send_replace(BTreeSet::new());
+    leader.replica.covered.send_replace(BTreeSet::new());
     leader.says("shop", "InjectionNotReady").await;
     let conditions = &api.get(&application_path("shop")).unwrap()["status"]["conditions"];
     assert_eq!(
@@ -323,6 +323,7 @@ async fn coverage_of_the_namespace_is_waited_for() {
         (&json!("Reconciling"), &json!("True"))
     );
     leader
+        .replica
         .covered
         .send_replace(BTreeSet::from(["store".to_owned()]));
     leader.says("shop", "Succeeded").await;

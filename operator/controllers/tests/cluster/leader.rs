@@ -8,15 +8,12 @@ use outrigger_api_server::ApiServer;
 use outrigger_injection::{NamespaceRules, Settings, inject};
 use outrigger_plan::{ApplicationPlan, Referenced};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::replica::lead;
+use crate::replica::Replica;
 
 pub(crate) struct Leader {
     pub(crate) api: ApiServer,
-    pub(crate) covered: watch::Sender<BTreeSet<String>>,
-    _stop: DropGuard,
+    pub(crate) replica: Replica,
 }
 
 impl Leader {
@@ -27,12 +24,9 @@ impl Leader {
 
     /// The same, with its own way to the API server.
     pub(crate) fn with(api: &ApiServer, client: Client) -> Leader {
-        let stop = CancellationToken::new();
-        let covered = lead(client, &stop);
         Leader {
             api: api.clone(),
-            covered,
-            _stop: stop.drop_guard(),
+            replica: Replica::lead(client),
         }
     }
 
@@ -63,9 +57,10 @@ impl Leader {
     /// Waits until the controller has seen everything that was written before: the status follows
     /// the coverage of the namespace, which is taken away and given back.
     pub(crate) async fn settled(&self, name: &str) {
-        self.covered.send_replace(BTreeSet::new());
+        self.replica.covered.send_replace(BTreeSet::new());
         self.says(name, "InjectionNotReady").await;
-        self.covered
+        self.replica
+            .covered
             .send_replace(BTreeSet::from(["store".to_owned()]));
         self.says(name, "Succeeded").await;
     }

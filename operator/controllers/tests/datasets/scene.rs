@@ -1,15 +1,12 @@
 //! A replica that leads, nodes, and Datasets.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::name_node::NameNode;
-use crate::replica::lead;
+use crate::replica::Replica;
 
 /// What passes between two looks of a test. The runtime looks at its sockets several times within
 /// what any request may take.
@@ -20,8 +17,7 @@ const STEPS: usize = 300_000;
 /// Everything happens in time that passes only while a test waits, and only by [`STEP`].
 pub(crate) struct Scene {
     pub(crate) api: ApiServer,
-    _covered: watch::Sender<BTreeSet<String>>,
-    _stop: DropGuard,
+    _replica: Replica,
 }
 
 impl Scene {
@@ -36,11 +32,9 @@ impl Scene {
 
     /// Leads over what there is.
     pub(crate) fn lead(api: &ApiServer) -> Scene {
-        let stop = CancellationToken::new();
         Scene {
             api: api.clone(),
-            _covered: lead(api.client(), &stop),
-            _stop: stop.drop_guard(),
+            _replica: Replica::lead(api.client()),
         }
     }
 

@@ -1,67 +1,22 @@
 //! Nodes, volumes, a workload with data, and the operator beside a scheduler.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use outrigger_api_server::{ApiServer, schedule};
-use outrigger_controllers::{HdfsAccess, Metrics, Setup, run};
 use outrigger_injection::{NamespaceRules, Settings, inject};
-use outrigger_lookup::Lookup;
 use outrigger_plan::{ApplicationPlan, Referenced};
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::replica::Replica;
 
 pub(crate) const APPLICATION: &str =
     "/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/risk";
 pub(crate) const PODS: &str = "/api/v1/namespaces/store/pods/";
 /// More than anything here takes: a test that waits for what does not come ends.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A leading replica, until it is dropped.
-pub(crate) struct Leader {
-    _covered: watch::Sender<BTreeSet<String>>,
-    _stop: DropGuard,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Leader {
-    pub(crate) fn start(client: Client) -> Leader {
-        let stop = CancellationToken::new();
-        let (lookup, reflectors) = Lookup::new(client.clone());
-        let (sender, covered) = watch::channel(BTreeSet::from(["store".to_owned()]));
-        let setup = Setup {
-            client,
-            lookup,
-            settings: Settings::default(),
-            holder_image: "operator:1".into(),
-            covered,
-            hdfs: HdfsAccess::default(),
-            instance: "outrigger-0".into(),
-            metrics: Metrics::register(&mut Registry::default()),
-        };
-        let tasks = vec![
-            tokio::spawn(reflectors.run(stop.clone())),
-            tokio::spawn(run(setup, stop.clone())),
-        ];
-        Leader {
-            _covered: sender,
-            _stop: stop.drop_guard(),
-            tasks,
-        }
-    }
-
-    /// Ends without another call, like a process that is killed.
-    pub(crate) fn kill(self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
 
 /// An API server with nodes `n1` to `n4`, each with room for ten pods.
 pub(crate) struct Cluster {
@@ -79,8 +34,8 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn lead(&self) -> Leader {
-        Leader::start(self.api.client())
+    pub(crate) fn lead(&self) -> Replica {
+        Replica::lead(self.api.client())
     }
 
     /// Starts the scheduler.

@@ -5,7 +5,8 @@ use outrigger_api_server::ApiServer;
 use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, DropTask, Leader, PODS, is_gated, patiently};
+use crate::cluster::{Cluster, DropTask, PODS, is_gated, patiently};
+use crate::replica::Replica;
 
 /// 100 MiB on `n1`, 50 MiB on `n2`, both with one place, and an application that needs them.
 fn ground(locality: Value) -> Cluster {
@@ -33,7 +34,7 @@ struct Placed {
 }
 
 impl Story for Placed {
-    type Leader = Leader;
+    type Leader = Replica;
 
     /// What is said of the other node depends on whether the first pod is there already.
     const PASSING: &[&str] = &["excluded", "reason", "runnerUp", "runnerUpBytes"];
@@ -53,8 +54,8 @@ impl Story for Placed {
         &self.cluster.api
     }
 
-    fn lead(&self, client: Client) -> Leader {
-        Leader::start(client)
+    fn lead(&self, client: Client) -> Replica {
+        Replica::lead(client)
     }
 
     async fn play(&self) {
@@ -71,7 +72,7 @@ struct Replaced {
 }
 
 impl Story for Replaced {
-    type Leader = Leader;
+    type Leader = Replica;
 
     async fn begin(_: usize) -> Replaced {
         let cluster = ground(json!({"mode": "Required", "bindTimeoutSeconds": 0}));
@@ -85,8 +86,8 @@ impl Story for Replaced {
         &self.cluster.api
     }
 
-    fn lead(&self, client: Client) -> Leader {
-        Leader::start(client)
+    fn lead(&self, client: Client) -> Replica {
+        Replica::lead(client)
     }
 
     async fn play(&self) {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../replica/mod.rs"]
+mod replica;
+
 mod arrivals;
 mod cluster;
 mod explained;

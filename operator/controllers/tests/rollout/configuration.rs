@@ -4,13 +4,14 @@ use outrigger_control::Phase;
 use serde_json::json;
 
 use crate::node::{Fault, Node};
-use crate::shop::{Leader, edit, images, is_updated, order, patches, says, shop};
+use crate::replica::Replica;
+use crate::shop::{edit, images, is_updated, order, patches, says, shop};
 
 #[tokio::test]
 async fn new_parameters_are_an_order_of_the_same_term() {
     let api = shop(0);
     let _node = Node::start(&api, "127.0.7.7").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     let before = order(&api);
     edit(&api, |spec| {
@@ -31,7 +32,7 @@ async fn a_refused_configuration_is_told_with_the_pod_and_the_reason() {
     let api = shop(0);
     let node = Node::start(&api, "127.0.7.8").await;
     node.spoil("sidecar:1", Fault::Refuses);
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     let status = says(&api, "ConfigurationRefused").await;
     let message = status["conditions"][0]["message"].as_str().unwrap();
     assert_eq!(

@@ -4,16 +4,16 @@ use outrigger_control::{Phase, Slot};
 use serde_json::json;
 
 use crate::node::{Fault, Node};
+use crate::replica::Replica;
 use crate::shop::{
-    Leader, REVISIONS, edit, events, images, is_updated, order, patches, says, set_image, shop,
-    until_phase,
+    REVISIONS, edit, events, images, is_updated, order, patches, says, set_image, shop, until_phase,
 };
 
 #[tokio::test]
 async fn an_image_that_does_not_exist_touches_no_pod() {
     let api = shop(0);
     let node = Node::start(&api, "127.0.7.5").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     node.spoil("sidecar:9", Fault::Missing);
     set_image(&api, "sidecar:9");
@@ -39,7 +39,7 @@ async fn an_image_that_does_not_exist_touches_no_pod() {
 async fn a_preflight_that_cannot_be_created_holds_up_no_swap_that_has_begun() {
     let api = shop(0);
     let _node = Node::start(&api, "127.0.7.21").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     set_image(&api, "sidecar:2");
     until_phase(&api, Phase::Warm).await;
@@ -57,7 +57,7 @@ async fn a_preflight_that_cannot_be_created_holds_up_no_swap_that_has_begun() {
 async fn an_image_that_crashes_while_it_serves_is_taken_back() {
     let api = shop(60);
     let node = Node::start(&api, "127.0.7.6").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     set_image(&api, "sidecar:2");
     until_phase(&api, Phase::Soak).await;

@@ -5,7 +5,8 @@ use outrigger_api_server::ApiServer;
 use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 
 use crate::node::Node;
-use crate::shop::{Leader, SIDECAR, is_updated, preflights, set_image, shop};
+use crate::replica::Replica;
+use crate::shop::{SIDECAR, is_updated, preflights, set_image, shop};
 
 /// A new image is swapped into a running pod.
 struct Swap {
@@ -14,7 +15,7 @@ struct Swap {
 }
 
 impl Story for Swap {
-    type Leader = Leader;
+    type Leader = Replica;
 
     async fn begin(number: usize) -> Swap {
         let api = shop(0);
@@ -28,8 +29,8 @@ impl Story for Swap {
         &self.api
     }
 
-    fn lead(&self, client: Client) -> Leader {
-        Leader::with(client)
+    fn lead(&self, client: Client) -> Replica {
+        Replica::lead(client)
     }
 
     async fn play(&self) {

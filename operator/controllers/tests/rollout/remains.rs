@@ -7,8 +7,9 @@ use outrigger_plan::revision_name;
 use serde_json::{Value, json};
 
 use crate::node::Node;
+use crate::replica::Replica;
 use crate::shop::{
-    APPLICATION, Leader, POD, REVISIONS, SIDECAR, empty_shop, images, is_updated, set_image, shop,
+    APPLICATION, POD, REVISIONS, SIDECAR, empty_shop, images, is_updated, set_image, shop,
     until_phase,
 };
 
@@ -18,7 +19,7 @@ const DOCUMENTS: &str = "/api/v1/namespaces/store/configmaps/outrigger.shop.orde
 async fn a_swap_ends_without_its_application_and_documents_go_with_the_last_pod() {
     let api = shop(0);
     let _node = Node::start(&api, "127.0.7.20").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     set_image(&api, "sidecar:2");
     until_phase(&api, Phase::Warm).await;
@@ -47,7 +48,7 @@ async fn a_revision_that_a_former_namesake_left_behind_is_made_anew() {
     let api = empty_shop(0);
     let (path, revision) = leftover(json!({"app.kubernetes.io/managed-by": "outrigger"}));
     api.put(&path, revision);
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     let uid = api.get(SIDECAR).unwrap()["metadata"]["uid"].clone();
     let is_owned = |found: Option<&Value>| {
         found.is_some_and(|found| found["metadata"]["ownerReferences"][0]["uid"] == uid)
@@ -60,7 +61,7 @@ async fn what_is_always_in_the_way_is_met_ever_more_seldom() {
     let api = empty_shop(0);
     let (path, revision) = leftover(json!({}));
     api.put(&path, revision);
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     tokio::time::sleep(Duration::from_secs(60)).await;
     let create = format!("POST {}", REVISIONS.trim_end_matches('/'));
     let tries = api.writes().iter().filter(|line| **line == create).count();

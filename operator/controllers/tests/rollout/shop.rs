@@ -3,16 +3,11 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_control::{Order, Phase, layout};
 use outrigger_injection::{NamespaceRules, Settings, inject};
 use outrigger_plan::{ApplicationPlan, Referenced};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
-
-use crate::replica::lead;
 
 pub(crate) const APPLICATION: &str =
     "/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/shop";
@@ -21,28 +16,6 @@ pub(crate) const SIDECAR: &str =
 pub(crate) const POD: &str = "/api/v1/namespaces/store/pods/web";
 pub(crate) const REVISIONS: &str = "/apis/apps/v1/namespaces/store/controllerrevisions/";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/store/events/";
-
-/// A replica that leads, until it is dropped.
-pub(crate) struct Leader {
-    _stop: DropGuard,
-    _covered: watch::Sender<BTreeSet<String>>,
-}
-
-impl Leader {
-    pub(crate) fn start(api: &ApiServer) -> Leader {
-        Leader::with(api.client())
-    }
-
-    /// A replica with its own way to the API server.
-    pub(crate) fn with(client: Client) -> Leader {
-        let stop = CancellationToken::new();
-        let covered = lead(client, &stop);
-        Leader {
-            _stop: stop.drop_guard(),
-            _covered: covered,
-        }
-    }
-}
 
 /// The objects, without a pod.
 pub(crate) fn empty_shop(soak_seconds: u32) -> ApiServer {

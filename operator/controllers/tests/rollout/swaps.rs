@@ -6,16 +6,17 @@ use outrigger_control::{Phase, Slot};
 use serde_json::json;
 
 use crate::node::Node;
+use crate::replica::Replica;
 use crate::shop::{
-    Leader, REVISIONS, SIDECAR, empty_shop, events, images, is_updated, order, patches, preflights,
-    says, set_image, shop, until_phase,
+    REVISIONS, SIDECAR, empty_shop, events, images, is_updated, order, patches, preflights, says,
+    set_image, shop, until_phase,
 };
 
 #[tokio::test]
 async fn a_new_image_is_swapped_into_a_running_pod() {
     let api = shop(0);
     let _node = Node::start(&api, "127.0.7.1").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     set_image(&api, "sidecar:2");
     let status = is_updated(&api, "sidecar:2").await;
@@ -60,16 +61,16 @@ async fn a_leader_that_dies_in_any_phase_is_followed_by_one_that_goes_on() {
         Phase::Soak,
         Phase::PatchOld,
     ];
-    let leader = Leader::start(&api);
+    let leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     drop(leader);
     for (round, phase) in phases.into_iter().enumerate() {
         let image = format!("sidecar:{}", round + 2);
-        let leader = Leader::start(&api);
+        let leader = Replica::lead(api.client());
         set_image(&api, &image);
         until_phase(&api, phase).await;
         drop(leader);
-        let _next = Leader::start(&api);
+        let _next = Replica::lead(api.client());
         is_updated(&api, &image).await;
         assert_eq!(patches(&api), 6 * (round + 1), "killed in {phase}");
         assert_eq!(order(&api).term, round as u64 + 2);
@@ -80,7 +81,7 @@ async fn a_leader_that_dies_in_any_phase_is_followed_by_one_that_goes_on() {
 async fn setting_the_old_image_again_goes_back() {
     let api = shop(60);
     let _node = Node::start(&api, "127.0.7.3").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     is_updated(&api, "sidecar:1").await;
     set_image(&api, "sidecar:2");
     until_phase(&api, Phase::Soak).await;
@@ -95,7 +96,7 @@ async fn setting_the_old_image_again_goes_back() {
 async fn the_first_image_is_tried_before_there_is_any_pod() {
     let api = empty_shop(0);
     let _node = Node::start(&api, "127.0.7.4").await;
-    let _leader = Leader::start(&api);
+    let _leader = Replica::lead(api.client());
     let status = says(&api, "Succeeded").await;
     assert_eq!(status["currentRevision"]["digest"], "sha256:sidecar-1");
     // It is deleted when it has told the digest.
