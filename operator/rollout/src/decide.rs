@@ -144,7 +144,6 @@ impl<'a> Rollout<'a> {
             current,
             ..
         } = &self.survey;
-        let highest = known.values().map(|known| known.number).max().unwrap_or(0);
         for revision in [current, update] {
             if !known.contains_key(&revision.name)
                 && !self.actions.iter().any(|action| {
@@ -154,10 +153,23 @@ impl<'a> Rollout<'a> {
                 self.actions.push(Action::KeepRevision(revision.clone()));
             }
         }
-        if known.contains_key(&update.name) && update.number < highest {
+        // Written by a leader that did not know of the others yet, it may have the number of one.
+        let others = known.values().filter(|known| known.name != update.name);
+        let highest = others.map(|known| known.number).max().unwrap_or(0);
+        if known.contains_key(&update.name) && update.number <= highest {
             self.actions.push(Action::Renumber {
                 revision: update.name.clone(),
                 number: highest + 1,
+            });
+        }
+        // The status tells what a mark that could not be written in time would have told.
+        let unmarked = known
+            .get(&current.name)
+            .filter(|known| known.digest.is_none() && current.name != update.name);
+        if let (Some(revision), Some(digest)) = (unmarked, &current.digest) {
+            self.actions.push(Action::RecordDigest {
+                revision: revision.name.clone(),
+                digest: digest.clone(),
             });
         }
     }

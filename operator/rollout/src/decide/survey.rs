@@ -223,14 +223,15 @@ impl<'a> Survey<'a> {
             return update.clone();
         }
         let kept = self.known.get(&recorded.name).cloned();
-        let current = kept.unwrap_or_else(|| KnownRevision {
+        let mut current = kept.unwrap_or_else(|| KnownRevision {
             name: recorded.name.clone(),
             image: recorded.image.clone(),
-            digest: recorded.digest.clone(),
+            digest: None,
             failed: None,
             failed_in: BTreeMap::new(),
             number: 0,
         });
+        current.digest = current.digest.or_else(|| recorded.digest.clone());
         let in_use = self.pods.iter().any(|pod| pod.has(&current.name));
         // What was never seen to run, and does not, is not worth going back to.
         match current.digest.is_none() && !in_use && update.failed.is_none() {

@@ -179,3 +179,30 @@ fn old_revisions_go_except_those_in_use() {
         .collect();
     assert_eq!(kept, ["good:3", "good:4"]);
 }
+
+#[test]
+fn a_digest_that_only_the_status_tells_is_marked_when_the_image_changes() {
+    let mut world = World::new("good:1", &[("web-1", "n1")]);
+    world.settle();
+    let (name, revision) = world.revisions.iter_mut().next().unwrap();
+    let (name, marks) = (name.clone(), &mut revision.metadata.annotations);
+    assert!(marks.take().is_some(), "it was marked");
+    world.set_image("good:2");
+    world.settle();
+    assert!(world.revisions[&name].metadata.annotations.is_some());
+}
+
+#[test]
+fn the_newest_revision_has_a_number_of_its_own() {
+    let mut world = World::new("good:1", &[("web-1", "n1")]);
+    world.settle();
+    world.set_image("good:2");
+    world.settle();
+    for revision in world.revisions.values_mut() {
+        revision.revision = 1;
+    }
+    world.settle();
+    let mut numbers: Vec<_> = world.revisions.values().map(|it| it.revision).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2]);
+}
