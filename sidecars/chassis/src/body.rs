@@ -1,10 +1,14 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
-use crate::{Problem, RequestBody, ResponseBody};
+use crate::{BoxError, Problem, RequestBody, ResponseBody};
 
 /// Reads a request's body to its end and returns it, or the problem to answer with: 413 for a body
 /// of more than `limit` bytes, 400 for one that broke off.
@@ -54,15 +58,51 @@ pub(crate) async fn refuse(mut body: RequestBody, problem: Problem) -> Response<
         let length = frame.data_ref().map_or(0, Bytes::len);
         match left.checked_sub(length) {
             Some(fewer) => left = fewer,
-            None => {
-                let mut response = problem.into_response();
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-                return response;
-            }
+            None => return closing(problem),
         }
     }
     problem.into_response()
+}
+
+/// The answer to a request whose body is left unread.
+pub(crate) fn closing(problem: Problem) -> Response<ResponseBody> {
+    let mut response = problem.into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
+}
+
+/// The body of an answer, and what is dropped when it has been sent or given up. Fields are dropped
+/// in this order: the body first.
+pub(crate) struct Holding<T> {
+    body: ResponseBody,
+    _held: T,
+}
+
+impl<T> Holding<T> {
+    pub(crate) fn new(body: ResponseBody, held: T) -> Holding<T> {
+        Holding { body, _held: held }
+    }
+}
+
+impl<T: Unpin> Body for Holding<T> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// An answer with a JSON body.
@@ -98,11 +138,9 @@ pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
 #[cfg(test)]
 mod tests {
     use futures::stream;
-    use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;
-    use crate::BoxError;
 
     fn pieces(pieces: &[Result<&'static str, &'static str>]) -> RequestBody {
         let frames: Vec<Result<_, BoxError>> = pieces

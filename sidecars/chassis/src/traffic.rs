@@ -1,17 +1,13 @@
 //! What is counted of the traffic through a worker.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use outrigger_control::TrafficReport;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -22,8 +18,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 
+use crate::body::Holding;
 use crate::settings::FunctionPort;
-use crate::{BoxError, Function, Problem, RequestBody, ResponseBody};
+use crate::{Function, Problem, RequestBody, ResponseBody};
 
 /// Upper bounds of the duration histogram, in seconds.
 const DURATIONS: [f64; 12] = [
@@ -176,13 +173,8 @@ impl FunctionTraffic {
                 .await
                 .unwrap_or_else(|_| panicked());
             exchange.status = Some(response.status());
-            response.map(|body| {
-                Counted {
-                    body,
-                    _exchange: exchange,
-                }
-                .boxed_unsync()
-            })
+            // It is counted when its answer has been sent.
+            response.map(|body| Holding::new(body, exchange).boxed_unsync())
         }
         .boxed()
     }
@@ -227,32 +219,6 @@ impl Drop for Exchange {
             answered.inc();
             traffic.duration.observe(self.began.elapsed().as_secs_f64());
         }
-    }
-}
-
-/// The body of an answer that is counted when it has been sent.
-struct Counted {
-    body: ResponseBody,
-    _exchange: Exchange,
-}
-
-impl Body for Counted {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::track::Track;
+use crate::body::Holding;
 use crate::{BoxError, RequestBody, ResponseBody};
 
 /// Numbers a request that hyper has parsed, and follows its body and its answer.
@@ -111,40 +112,11 @@ pub(super) struct Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Response<TrackedResponse>, Infallible>;
+    type Output = Result<Response<Holding<Option<Answer>>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.function.as_mut().poll(cx));
         let answer = self.answer.take();
-        Poll::Ready(Ok(response.map(|body| TrackedResponse {
-            body,
-            _answer: answer,
-        })))
-    }
-}
-
-/// The body of a response. Fields are dropped in this order: the body first.
-pub(super) struct TrackedResponse {
-    body: ResponseBody,
-    _answer: Option<Answer>,
-}
-
-impl Body for TrackedResponse {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        Poll::Ready(Ok(response.map(|body| Holding::new(body, answer))))
     }
 }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use outrigger_control::Limits;
@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::body::refuse;
+use crate::body::{Holding, closing, refuse};
 use crate::{BoxError, Function, NotWarm, Problem, RequestBody, ResponseBody};
 
 /// What refused callers are told to wait, in seconds.
@@ -270,13 +270,8 @@ impl Function for Guarded {
                     }
                 }
             };
-            response.map(|body| {
-                Placed {
-                    body,
-                    _place: place,
-                }
-                .boxed_unsync()
-            })
+            // The request has its place until its answer has been sent.
+            response.map(|body| Holding::new(body, place).boxed_unsync())
         }
         .boxed()
     }
@@ -284,14 +279,6 @@ impl Function for Guarded {
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
         Arc::clone(&self.function).warm()
     }
-}
-
-/// The answer to a request whose body was left unread.
-fn closing(problem: Problem) -> Response<ResponseBody> {
-    let mut response = problem.into_response();
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(CONNECTION, close);
-    response
 }
 
 /// A request's body that fails when it is longer than allowed.
@@ -322,32 +309,6 @@ impl Body for Limited {
             }
         }
         Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The body of an answer, whose request has its place until it has been sent.
-struct Placed {
-    body: ResponseBody,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Body for Placed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

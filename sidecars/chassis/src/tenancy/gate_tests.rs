@@ -116,7 +116,7 @@ async fn a_body_that_is_too_long_is_refused_whether_it_says_so_or_not() {
     drop(silent);
     let mut told = request("fives");
     told.headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        .insert(CONTENT_LENGTH, http::HeaderValue::from_static("5"));
     let told = Arc::clone(&guarded).call(told).await;
     assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
