@@ -1,7 +1,6 @@
 //! `rollout history`: the images that a sidecar had.
 
 use anyhow::Context;
-use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -17,16 +16,6 @@ use super::target::Target;
 
 /// Characters of a digest that tell it from others.
 const DIGEST: usize = "sha256:".len() + 12;
-
-/// List the images that the sidecar had, the oldest first.
-///
-/// POD counts the pods that have the image in one of their slots. `rollout undo` goes back to one.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// The IntegrationSidecar: NAME, or iside/NAME.
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-}
 
 /// The table.
 pub(super) async fn run(target: &Target) -> anyhow::Result<String> {

@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use kube::Client;
 
 use crate::cluster;
-use target::Target;
+use target::{Named, Target};
 
 /// See, stop, continue and take back the rollout of a sidecar's image.
 #[derive(Debug, Args)]
@@ -28,10 +28,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(status::Arguments),
-    History(history::Arguments),
+    /// List the images that the sidecar had, the oldest first.
+    ///
+    /// POD counts the pods that have the image in one of their slots. `rollout undo` goes back to one.
+    History(Named),
     Undo(undo::Arguments),
-    Pause(pause::Arguments),
-    Resume(resume::Arguments),
+    /// Start no further swap. A pod whose swap has begun is brought to its end.
+    Pause(Named),
+    /// Go on with a rollout that was paused, and bring a staged image to the running pods too.
+    Resume(Named),
 }
 
 /// Says on the standard output what was found or done.
@@ -39,27 +44,17 @@ pub(crate) async fn run(arguments: &Arguments, cluster: &cluster::Choice) -> any
     let config = cluster.config().await?;
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config)?;
-    let target = |name: &str| Target::new(client.clone(), &namespace, name);
-    match &arguments.command {
+    let target = |sidecar: &Named| Target::new(client.clone(), &namespace, &sidecar.name);
+    let said = match &arguments.command {
         Command::Status(arguments) => {
             let tell = |line: &str| println!("{line}");
-            status::run(&target(&arguments.name)?, arguments, &tell).await
+            return status::run(&target(&arguments.sidecar)?, arguments, &tell).await;
         }
-        Command::History(arguments) => {
-            print!("{}", history::run(&target(&arguments.name)?).await?);
-            Ok(())
-        }
-        Command::Undo(arguments) => {
-            print!("{}", undo::run(&target(&arguments.name)?, arguments).await?);
-            Ok(())
-        }
-        Command::Pause(arguments) => {
-            print!("{}", pause::run(&target(&arguments.name)?).await?);
-            Ok(())
-        }
-        Command::Resume(arguments) => {
-            print!("{}", resume::run(&target(&arguments.name)?).await?);
-            Ok(())
-        }
-    }
+        Command::History(sidecar) => history::run(&target(sidecar)?).await?,
+        Command::Undo(arguments) => undo::run(&target(&arguments.sidecar)?, arguments).await?,
+        Command::Pause(sidecar) => pause::run(&target(sidecar)?).await?,
+        Command::Resume(sidecar) => resume::run(&target(sidecar)?).await?,
+    };
+    print!("{said}");
+    Ok(())
 }

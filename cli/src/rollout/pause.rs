@@ -1,18 +1,9 @@
 //! `rollout pause`: starts no further swap.
 
-use clap::Args;
 use serde_json::json;
 
 use super::gitops;
 use super::target::Target;
-
-/// Start no further swap. A pod whose swap has begun is brought to its end.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// The IntegrationSidecar: NAME, or iside/NAME.
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-}
 
 /// Sets `spec.update.paused`; says what was done.
 pub(super) async fn run(target: &Target) -> anyhow::Result<String> {

@@ -1,6 +1,5 @@
 //! `rollout resume`: goes on with what was paused or staged.
 
-use clap::Args;
 use kube::ResourceExt;
 use outrigger_api::{IntegrationSidecar, RESUME_ANNOTATION, UpdateStrategy};
 use outrigger_plan::revision_name;
@@ -8,14 +7,6 @@ use serde_json::{Value, json};
 
 use super::gitops;
 use super::target::Target;
-
-/// Go on with a rollout that was paused, and bring a staged image to the running pods too.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// The IntegrationSidecar: NAME, or iside/NAME.
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-}
 
 /// Takes `spec.update.paused` away, and names the staged revision; says what was done.
 pub(super) async fn run(target: &Target) -> anyhow::Result<String> {

@@ -14,7 +14,7 @@ use outrigger_api::{EffectiveUpdate, IntegrationSidecar, RESUME_ANNOTATION, Revi
 use tokio::time::timeout;
 
 use super::table::{age, table};
-use super::target::Target;
+use super::target::{Named, Target};
 
 /// Show how far the rollout is, and what it waits for.
 ///
@@ -22,9 +22,8 @@ use super::target::Target;
 /// on without somebody.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The IntegrationSidecar: NAME, or iside/NAME.
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) sidecar: Named,
     /// Wait for the end of the rollout, and say what happens.
     #[arg(short, long)]
     pub(super) watch: bool,
@@ -228,7 +227,9 @@ mod tests {
     use crate::rollout::fixtures::{SIDECAR, condition, shop, target};
 
     const FIRST: Arguments = Arguments {
-        name: String::new(),
+        sidecar: Named {
+            name: String::new(),
+        },
         watch: true,
         timeout: None,
     };

@@ -1,6 +1,7 @@
 //! The IntegrationSidecar that a command is about.
 
 use anyhow::{Context, anyhow, bail};
+use clap::Args;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -19,6 +20,14 @@ const KINDS: [&str; 4] = [
 const FIELD_MANAGER: &str = "kubectl-outrigger";
 /// Names in a message.
 const NAMED: usize = 10;
+
+// What is said of a command stands where the command does: clap would take a text here for it.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The IntegrationSidecar: NAME, or iside/NAME.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+}
 
 /// An IntegrationSidecar of a cluster, by name.
 pub(super) struct Target {

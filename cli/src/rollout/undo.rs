@@ -8,7 +8,7 @@ use outrigger_rollout::KnownRevision;
 use serde_json::json;
 
 use super::gitops;
-use super::target::{Target, some_of};
+use super::target::{Named, Target, some_of};
 
 /// Go back to a former image, by a rollout like any other.
 ///
@@ -16,9 +16,8 @@ use super::target::{Target, some_of};
 /// failed in any application.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The IntegrationSidecar: NAME, or iside/NAME.
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) sidecar: Named,
     /// Number of the revision, as `rollout history` shows it.
     #[arg(long, value_name = "NUMBER")]
     pub(super) to_revision: Option<i64>,
@@ -120,7 +119,9 @@ mod tests {
 
     fn arguments(to_revision: Option<i64>) -> Arguments {
         Arguments {
-            name: "orders".into(),
+            sidecar: Named {
+                name: "orders".into(),
+            },
             to_revision,
         }
     }
