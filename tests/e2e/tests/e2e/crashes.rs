@@ -30,6 +30,15 @@ struct Kill {
     at: Instant,
 }
 
+/// What failed was in a worker that was killed, and was answered for it by the application: no
+/// connect was refused.
+pub(crate) fn only_in_a_worker(outcome: &Outcome) {
+    for failure in &outcome.failures {
+        assert_eq!(failure.kind, FailureKind::Status(502), "{failure}");
+        assert!(!failure.detail.contains("(Connect)"), "{failure}");
+    }
+}
+
 async fn a_killed_worker_fails_only_the_requests_in_it(scene: Scene<'_>) -> anyhow::Result<()> {
     let mut example = scene.example()?;
     example.object("Deployment")?["spec"]["replicas"] = json!(2);
@@ -78,10 +87,7 @@ async fn a_killed_worker_fails_only_the_requests_in_it(scene: Scene<'_>) -> anyh
         })
         .sum();
     assert_eq!(explained as u64, failed, "{:?}", outcome.failures.first());
-    for failure in &outcome.failures {
-        assert_eq!(failure.kind, FailureKind::Status(502), "{failure}");
-        assert!(!failure.detail.contains("(Connect)"), "{failure}");
-    }
+    only_in_a_worker(&outcome);
     let totals = observer.totals();
     assert_eq!(totals.ready_transitions, 0);
     assert_eq!((totals.primary_restarts, totals.slot_replacements), (0, 0));

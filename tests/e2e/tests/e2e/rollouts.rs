@@ -3,13 +3,14 @@
 use anyhow::Context;
 use outrigger_api::conditions::reason;
 use outrigger_control::Phase;
-use outrigger_e2e::load::{FailureKind, Orders};
+use outrigger_e2e::load::Orders;
 use outrigger_e2e::observe::{Observer, Totals};
 use outrigger_e2e::shop::{self, SELECTOR, SIDECAR};
 use outrigger_e2e::trial::run_name;
 use outrigger_e2e::{cluster, processes, slots};
 use serde_json::json;
 
+use crate::crashes::only_in_a_worker;
 use crate::scene::{PATIENCE, Scene, Test, test};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -103,10 +104,7 @@ async fn a_new_image_whose_worker_crashes_is_taken_back(scene: Scene<'_>) -> any
         assert!(message.contains(words), "{words} is not in: {message}");
     }
     // Only what was in the killed worker failed, and only one pod was touched.
-    for failure in &outcome.failures {
-        assert_eq!(failure.kind, FailureKind::Status(502), "{failure}");
-        assert!(!failure.detail.contains("(Connect)"), "{failure}");
-    }
+    only_in_a_worker(&outcome);
     assert!(outcome.progress.failed < 20, "{:?}", outcome.progress);
     assert_eq!(outcome.progress.connections_closed, 0);
     let totals = observer.totals();
