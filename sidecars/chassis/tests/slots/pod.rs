@@ -1,5 +1,7 @@
 //! A pod of two slots: directories, ports, orders, and the processes.
 
+mod shared;
+
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -9,9 +11,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use outrigger_control::{
-    Application, Document, FunctionDocument, FunctionKind, Layer, Limits, Order, Pair, PerSlot,
-    Phase, Report, Role, SharedDocument, Slot, TenantDocument, Tenants, Values, content_hash,
-    layout,
+    Application, Document, FunctionDocument, FunctionKind, Layer, Order, Pair, PerSlot, Phase,
+    Report, Role, SharedDocument, Slot, Values, content_hash, layout,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -34,8 +35,8 @@ pub(crate) struct Pod {
     /// Hash of the document that orders name.
     pub(crate) config: String,
     slots: PerSlot<Option<Child>>,
-    /// Whether it is a function pod, whose functions listen on every address.
-    is_function_pod: bool,
+    /// The common document of a function pod, whose functions listen on every address.
+    common: Option<SharedDocument>,
 }
 
 /// Picks a port that nobody listens on, outside the range of which the kernel gives ports to
@@ -51,6 +52,14 @@ fn free_port() -> u16 {
             return FIRST + offset;
         }
     }
+}
+
+/// A kind of function with one parameter.
+fn with(parameter: &str, value: &str) -> FunctionKind {
+    FunctionKind::Idempotency(vec![Layer {
+        source: "a test".into(),
+        values: Values::Parameters([(parameter.into(), value.into())].into_iter().collect()),
+    }])
 }
 
 impl Pod {
@@ -83,7 +92,7 @@ impl Pod {
             document,
             config: String::new(),
             slots: PerSlot { a: None, b: None },
-            is_function_pod: false,
+            common: None,
         };
         for directory in ["control", "secrets", "shared", "sockets"] {
             std::fs::create_dir(pod.root.path().join(directory)).unwrap();
@@ -93,53 +102,10 @@ impl Pod {
         pod
     }
 
-    /// A function pod for applications with their limits, with both slots at rest.
-    pub(crate) async fn shared_by(applications: &[(&str, Limits)]) -> Pod {
-        let mut pod = Pod::create();
-        let tenants = applications.iter().map(|(name, limits)| {
-            let mut document = pod.document.clone();
-            document.application.name = (*name).to_owned();
-            TenantDocument {
-                document,
-                limits: limits.clone(),
-            }
-        });
-        let shared = SharedDocument {
-            v: Document::VERSION,
-            sidecar: pod.document.sidecar.clone(),
-            tenants: tenants.collect(),
-        };
-        let text = serde_json::to_string(&shared).unwrap();
-        pod.config = content_hash(&shared).unwrap();
-        pod.replace(&layout::document_file(&pod.config), &text);
-        pod.order(1, Slot::A);
-        pod.is_function_pod = true;
-        pod.rest().await;
-        pod
-    }
-
-    /// Names the addresses of applications.
-    pub(crate) fn name_tenants(&self, applications: &[(&str, Ipv4Addr)]) {
-        let named = applications.iter();
-        let tenants = Tenants {
-            v: Tenants::VERSION,
-            addresses: named
-                .map(|(name, address)| ((*name).to_owned(), vec![(*address).into()]))
-                .collect(),
-        };
-        self.replace(
-            layout::TENANTS_FILE,
-            &serde_json::to_string(&tenants).unwrap(),
-        );
-    }
-
     /// Makes a new document, which is the old one with one parameter of its first function. The
     /// next order names it.
     pub(crate) fn configure(&mut self, parameter: &str, value: &str) {
-        self.document.functions[0].kind = FunctionKind::Idempotency(vec![Layer {
-            source: "a test".into(),
-            values: Values::Parameters([(parameter.into(), value.into())].into_iter().collect()),
-        }]);
+        self.document.functions[0].kind = with(parameter, value);
         self.publish();
     }
 
@@ -229,7 +195,7 @@ impl Pod {
         let log = self.root.path().join(format!("{slot}.log"));
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = self.command(layout::SLOT_COMMAND);
-        if self.is_function_pod {
+        if self.common.is_some() {
             command.env(layout::ENV_BIND, "::");
         }
         let child = command
@@ -373,6 +339,38 @@ impl Pod {
         })
         .await;
         self.until_standby(active.peer()).await
+    }
+
+    /// Waits until one slot serves with a pair and the other is its warm standby: the one that
+    /// serves.
+    #[track_caller]
+    pub(crate) fn until_rescued(&self, pair: Pair) -> impl Future<Output = Slot> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let reports = [self.report(Slot::A).await, self.report(Slot::B).await];
+                for (slot, [active, standby]) in Slot::BOTH
+                    .into_iter()
+                    .zip([[0, 1], [1, 0]].map(|order| order.map(|n| &reports[n])))
+                {
+                    let serves = active
+                        .as_ref()
+                        .is_some_and(|report| report.role == Role::Active && report.pair == pair);
+                    let follows = standby
+                        .as_ref()
+                        .is_some_and(|report| report.role == Role::Standby && report.warm);
+                    if serves && follows {
+                        return slot;
+                    }
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "{caller}: no slot serves with {pair}: {reports:#?}"
+                );
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
     }
 
     /// Whether the slot's container runs.

@@ -33,6 +33,9 @@ pub(crate) struct Seen {
     pub(crate) tag: String,
     /// The application that the function is of.
     pub(crate) application: String,
+    /// The parameter `flavour`, or nothing.
+    #[serde(default)]
+    pub(crate) flavour: String,
     /// Length of the request's body.
     pub(crate) length: usize,
 }
@@ -40,6 +43,7 @@ pub(crate) struct Seen {
 #[derive(Default)]
 pub(crate) struct Echo {
     application: String,
+    flavour: String,
     cold: Option<String>,
     stalls: bool,
     was_warm: AtomicBool,
@@ -69,6 +73,7 @@ impl Builder for Echo {
             }
             let echo = Echo {
                 application: document.application.name.clone(),
+                flavour: parameter(function, "flavour").unwrap_or_default(),
                 cold: parameter(function, "cold"),
                 stalls: parameter(function, "stall").is_some(),
                 was_warm: AtomicBool::new(false),
@@ -96,6 +101,7 @@ impl Function for Echo {
                 worker: std::process::id(),
                 tag: uri.query().unwrap_or_default().to_owned(),
                 application: self.application.clone(),
+                flavour: self.flavour.clone(),
                 length: body.to_bytes().len(),
             };
             let text = serde_json::to_vec(&seen).unwrap();

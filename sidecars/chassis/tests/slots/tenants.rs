@@ -1,8 +1,9 @@
 //! Function pods, which several applications share.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use outrigger_control::{Limits, Slot};
+use outrigger_control::{Limits, Report, Slot};
 
 use crate::client::{Connection, get};
 use crate::pod::Pod;
@@ -11,6 +12,7 @@ crate::trials![
     applications_are_told_apart_by_address_and_keep_their_connections_through_swaps,
     a_caller_that_is_named_later_waits_for_it,
     an_application_beyond_its_limits_is_refused_and_no_other,
+    a_part_of_the_document_that_is_no_good_holds_up_its_application_alone,
 ];
 
 const SHOP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -89,4 +91,50 @@ async fn an_application_beyond_its_limits_is_refused_and_no_other() {
         let is_shown = metrics.lines().any(|found| found == line);
         assert!(is_shown, "{line} is not in\n{metrics}");
     }
+}
+
+async fn a_part_of_the_document_that_is_no_good_holds_up_its_application_alone() {
+    const REASON: &str = "flavour is \"mud\"; allowed is \"one\"";
+    let mut pod = Pod::shared_by(&[("bank", limits(10)), ("shop", limits(10))]).await;
+    pod.name_tenants(&[("bank", BANK), ("shop", SHOP)]);
+    pod.configure_tenant("shop", "refuse", REASON);
+    pod.configure_tenant("bank", "flavour", "two");
+    pod.order(1, Slot::A);
+    let refused = BTreeMap::from([("shop".to_owned(), REASON.to_owned())]);
+    let goes_on = |report: &Report| {
+        let configuration = &report.configuration;
+        configuration.hash.as_ref() == Some(&pod.config)
+            && configuration.refused.is_none()
+            && configuration.refused_tenants == refused
+            && report.warm
+    };
+    for slot in Slot::BOTH {
+        pod.until(slot, "using what is good", goes_on).await;
+    }
+    let mut bank = Connection::open_from(BANK, pod.port).await.unwrap();
+    assert_eq!(bank.get("/", "bank").await.unwrap().seen.flavour, "two");
+    let mut shop = Connection::open_from(SHOP, pod.port).await.unwrap();
+    assert_eq!(shop.get("/", "former").await.unwrap().seen.flavour, "");
+    // A swap goes on, and a new worker finds the part that was good.
+    pod.order(2, Slot::B);
+    pod.until_swapped(2, Slot::B).await;
+    shop.get("/", "swapped").await.unwrap();
+    pod.kill_worker(Slot::A).await;
+    pod.until(Slot::A, "restored", |report| {
+        report.worker_restarts == 1 && goes_on(report)
+    })
+    .await;
+    pod.order(3, Slot::A);
+    pod.until_swapped(3, Slot::A).await;
+    shop.get("/", "restored").await.unwrap();
+
+    // A good part ends it.
+    pod.configure_tenant("shop", "flavour", "one");
+    pod.order(3, Slot::A);
+    pod.until(Slot::A, "using all", |report| {
+        report.configuration.hash.as_ref() == Some(&pod.config)
+            && report.configuration.refused_tenants.is_empty()
+    })
+    .await;
+    assert_eq!(shop.get("/", "good").await.unwrap().seen.flavour, "one");
 }
