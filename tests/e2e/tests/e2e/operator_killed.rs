@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use futures::future::try_join;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -156,27 +155,23 @@ async fn seen(scene: Scene<'_>, observer: &Observer, phase: Option<Phase>) -> an
         .await
 }
 
-/// `kill -9` of every replica, and pods in their place whose start is not delayed by the crash.
+/// `kill -9` of every replica that runs, and pods in their place whose start is not delayed by the
+/// crash. Soon after an earlier kill some may not have started yet; they are replaced all the same.
 pub(crate) async fn kill_operator(scene: Scene<'_>) -> anyhow::Result<()> {
-    let site = &scene.stage.site;
-    let killed = install::pods(site).await?;
-    for pod in &killed {
-        let statuses = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.container_statuses.as_ref());
-        let container = statuses
-            .and_then(|all| all.first())
-            .context("no container")?;
-        processes::first(container)?.kill()?;
-    }
     let api = scene.cluster().objects::<Pod>(install::NAMESPACE);
+    let patience = Duration::from_secs(90);
+    let killed = cluster::wait_all(&api, install::SELECTOR, "a replica", patience, |pods| {
+        pods.iter().any(|pod| process(pod).is_some())
+    })
+    .await?;
+    for process in killed.iter().filter_map(process) {
+        process.kill()?;
+    }
     let at_once = DeleteParams::default().grace_period(0);
     for pod in &killed {
         api.delete(&pod.name_any(), &at_once).await?;
     }
     let names: Vec<_> = killed.iter().map(ResourceExt::name_any).collect();
-    let patience = Duration::from_secs(90);
     cluster::wait_all(
         &api,
         install::SELECTOR,
@@ -198,4 +193,10 @@ pub(crate) async fn kill_operator(scene: Scene<'_>) -> anyhow::Result<()> {
         left.items.len()
     ));
     Ok(())
+}
+
+/// The operator's process in a pod, if it runs.
+fn process(pod: &Pod) -> Option<processes::Process> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    processes::first(statuses.first()?).ok()
 }
