@@ -10,13 +10,15 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use outrigger_control::{AnyDocument, ConfigurationReport, Document, Refusal, SharedDocument};
+use outrigger_control::{
+    AnyDocument, ConfigurationReport, Document, Refusal, SharedDocument, TenantDocument,
+};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::ownership::replace_file;
 use crate::settings::FunctionPort;
-use crate::tenancy::{Gates, Guarded, Hosted};
+use crate::tenancy::{Gates, Guarded, Hosted, Parts};
 use crate::{Builder, Function, Functions, NotWarm, Problem, RequestBody, ResponseBody, Secrets};
 
 /// What clients of an unconfigured function are told to wait, in seconds.
@@ -31,6 +33,7 @@ pub(crate) struct Configuration {
     last_good: PathBuf,
     functions: Arc<ArcSwap<Hosted>>,
     gates: Gates,
+    parts: Parts,
     /// The hash of the document tried last and the fingerprint of the Secrets at that time.
     tried: Option<(String, String, u64)>,
     report: ConfigurationReport,
@@ -45,6 +48,15 @@ pub(crate) enum Offer {
     Refused,
     /// It was tried before, with the same Secrets.
     Known,
+}
+
+/// What was made of a document.
+struct Built {
+    hosted: Hosted,
+    /// As much of the document as is good, with former parts in place of the others.
+    good: AnyDocument,
+    /// Why applications keep their former parts.
+    refused: BTreeMap<String, String>,
 }
 
 /// A document that was once good, with its hash.
@@ -72,6 +84,7 @@ impl Configuration {
             last_good,
             functions: Arc::new(ArcSwap::from_pointee(functions)),
             gates,
+            parts: Parts::default(),
             tried: None,
             report: ConfigurationReport::default(),
         }
@@ -88,24 +101,18 @@ impl Configuration {
 
     /// Uses the document that this slot took last, if it still can.
     pub(crate) fn restore(&mut self) -> Option<Offer> {
-        let text = match std::fs::read(&self.last_good) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        let LastGood { hash, document } = match self.read_last_good() {
+            Ok(kept) => kept?,
             Err(error) => {
                 tracing::error!(%error, "Last good configuration could not be read");
                 return None;
             }
         };
-        let restored = serde_json::from_slice(&text)
-            .map_err(|error| error.to_string())
-            .and_then(|LastGood { hash, document }| {
-                let functions = self.build(&document)?;
-                Ok((hash, functions))
-            });
-        match restored {
-            Ok((hash, functions)) => {
+        match self.build(document) {
+            Ok(built) => {
                 tracing::info!(hash, "Last good configuration was restored");
-                self.put_in_use(hash, functions);
+                self.put_in_use(hash, built.hosted);
+                self.tell_of_tenants(built.refused);
                 Some(Offer::Taken)
             }
             Err(error) => {
@@ -122,13 +129,13 @@ impl Configuration {
             return Offer::Known;
         }
         self.tried = Some(attempt);
-        let built = read(text).and_then(|document| Ok((self.build(&document)?, document)));
-        match built {
-            Ok((functions, document)) => {
+        match read(text).and_then(|document| self.build(document)) {
+            Ok(built) => {
                 tracing::info!(hash, "Configuration was taken");
-                self.put_in_use(hash.to_owned(), functions);
+                self.put_in_use(hash.to_owned(), built.hosted);
                 self.report.refused = None;
-                self.keep(hash, document);
+                self.tell_of_tenants(built.refused);
+                self.keep(hash, built.good);
                 Offer::Taken
             }
             Err(message) => {
@@ -142,43 +149,76 @@ impl Configuration {
         }
     }
 
-    fn build(&self, document: &AnyDocument) -> Result<Hosted, String> {
+    /// Builds what a document describes; with what of it can be used, and the reasons against the
+    /// rest.
+    fn build(&mut self, document: AnyDocument) -> Result<Built, String> {
         match document {
             AnyDocument::Own(document) => {
-                check(document, &self.sidecar, Some(&self.ports))?;
-                Ok(Hosted::own(self.functions_of(document)?))
+                check(&document, &self.sidecar, Some(&self.ports))?;
+                let functions = self.functions_of(&document)?;
+                self.parts = Parts::default();
+                Ok(Built {
+                    hosted: Hosted::own(functions),
+                    good: AnyDocument::Own(document),
+                    refused: BTreeMap::new(),
+                })
             }
             AnyDocument::Shared(shared) => {
-                check_shared(shared, &self.sidecar, Some(&self.ports))?;
-                let tenants = shared.tenants.iter().map(|tenant| {
-                    let name = tenant.document.application.name.clone();
-                    let functions = self.functions_of(&tenant.document);
-                    let functions = functions.map_err(|reason| of_tenant(&name, &reason))?;
-                    Ok((name, functions))
-                });
-                let mut tenants = tenants.collect::<Result<BTreeMap<_, _>, String>>()?;
-                // Nothing can be refused any more.
-                let limits = shared.tenants.iter();
-                let limits = limits.map(|tenant| {
-                    (
-                        tenant.document.application.name.clone(),
-                        tenant.limits.clone(),
-                    )
-                });
-                for (name, gate) in self.gates.of(limits.collect()) {
-                    for function in tenants
-                        .get_mut(&name)
-                        .into_iter()
-                        .flat_map(Functions::values_mut)
-                    {
-                        *function = Arc::new(Guarded {
-                            function: Arc::clone(function),
-                            gate: Arc::clone(&gate),
-                        });
-                    }
-                }
-                Ok(Hosted::shared(tenants))
+                check_shared(&shared, &self.sidecar)?;
+                let mut parts = std::mem::take(&mut self.parts);
+                let refused = parts.take(
+                    &shared,
+                    |document| {
+                        check(document, &self.sidecar, Some(&self.ports))?;
+                        self.functions_of(document)
+                    },
+                    |application| self.kept_part(application),
+                );
+                self.parts = parts;
+                Ok(Built {
+                    hosted: Hosted::shared(self.guarded(&shared)),
+                    good: AnyDocument::Shared(self.parts.good(&shared)),
+                    refused,
+                })
             }
+        }
+    }
+
+    /// The functions of each application behind its gate. An application without any has stand-ins.
+    fn guarded(&self, shared: &SharedDocument) -> BTreeMap<String, Functions> {
+        let tenants = shared.tenants.iter();
+        let limits = tenants.map(|TenantDocument { document, limits }| {
+            (document.application.name.clone(), limits.clone())
+        });
+        let gates = self.gates.of(limits.collect()).into_iter();
+        let guarded = gates.map(|(application, gate)| {
+            let functions = self.parts.functions(&application).cloned();
+            let functions = functions.unwrap_or_else(|| complete(Functions::new(), &self.ports));
+            let guarded = functions.into_iter().map(|(name, function)| {
+                let gate = Arc::clone(&gate);
+                let function: Arc<dyn Function> = Arc::new(Guarded { function, gate });
+                (name, function)
+            });
+            (application, guarded.collect())
+        });
+        guarded.collect()
+    }
+
+    /// The part of an application that was good before this worker began.
+    fn kept_part(&self, application: &str) -> Option<Document> {
+        let LastGood { document, .. } = self.read_last_good().ok()??;
+        let AnyDocument::Shared(shared) = document else {
+            return None;
+        };
+        let mut documents = shared.tenants.into_iter().map(|tenant| tenant.document);
+        documents.find(|document| document.application.name == application)
+    }
+
+    fn read_last_good(&self) -> io::Result<Option<LastGood>> {
+        match std::fs::read(&self.last_good) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -190,6 +230,13 @@ impl Configuration {
     fn put_in_use(&mut self, hash: String, functions: Hosted) {
         self.functions.store(Arc::new(functions));
         self.report.hash = Some(hash);
+    }
+
+    fn tell_of_tenants(&mut self, refused: BTreeMap<String, String>) {
+        for (application, error) in &refused {
+            tracing::error!(application, error, "Part of the configuration was refused");
+        }
+        self.report.refused_tenants = refused;
     }
 
     fn keep(&self, hash: &str, document: AnyDocument) {
@@ -220,32 +267,30 @@ pub(crate) fn read(text: &str) -> Result<AnyDocument, String> {
     document.map_err(|error| format!("document is not readable: {error}"))
 }
 
-/// Checks the document of a sidecar that several applications share.
-pub(crate) fn check_shared(
-    shared: &SharedDocument,
-    sidecar: &str,
-    ports: Option<&[FunctionPort]>,
-) -> Result<(), String> {
-    if shared.v != Document::VERSION {
-        return Err(format!(
-            "document has version {}; allowed is {}",
-            shared.v,
-            Document::VERSION
-        ));
-    }
-    if shared.sidecar != sidecar {
-        return Err(format!(
-            "document is for sidecar {:?}; this is sidecar {sidecar:?}",
-            shared.sidecar
-        ));
-    }
+/// Checks the document of a sidecar that several applications share, but not their parts.
+pub(crate) fn check_shared(shared: &SharedDocument, sidecar: &str) -> Result<(), String> {
+    check_form(shared.v, &shared.sidecar, sidecar)?;
     for (index, tenant) in shared.tenants.iter().enumerate() {
         let name = &tenant.document.application.name;
         let mut former = shared.tenants[..index].iter();
         if former.any(|tenant| &tenant.document.application.name == name) {
             return Err(format!("tenants[{index}]: {name:?} is listed twice"));
         }
-        check(&tenant.document, sidecar, ports).map_err(|reason| of_tenant(name, &reason))?;
+    }
+    Ok(())
+}
+
+fn check_form(version: u32, found: &str, sidecar: &str) -> Result<(), String> {
+    if version != Document::VERSION {
+        return Err(format!(
+            "document has version {version}; allowed is {}",
+            Document::VERSION
+        ));
+    }
+    if found != sidecar {
+        return Err(format!(
+            "document is for sidecar {found:?}; this is sidecar {sidecar:?}"
+        ));
     }
     Ok(())
 }
@@ -262,19 +307,7 @@ pub(crate) fn check(
     sidecar: &str,
     ports: Option<&[FunctionPort]>,
 ) -> Result<(), String> {
-    if document.v != Document::VERSION {
-        return Err(format!(
-            "document has version {}; allowed is {}",
-            document.v,
-            Document::VERSION
-        ));
-    }
-    if document.sidecar != sidecar {
-        return Err(format!(
-            "document is for sidecar {:?}; this is sidecar {sidecar:?}",
-            document.sidecar
-        ));
-    }
+    check_form(document.v, &document.sidecar, sidecar)?;
     for (index, function) in document.functions.iter().enumerate() {
         let name = &function.name;
         if document.functions[..index].iter().any(|f| &f.name == name) {

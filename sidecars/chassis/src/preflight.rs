@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use outrigger_control::AnyDocument;
+use futures::future::join_all;
+use outrigger_control::{AnyDocument, Document, TenantDocument};
 use tokio::time::timeout;
 
 use crate::control_files::read_document;
@@ -43,55 +44,80 @@ async fn attempt<B: Builder>(builder: impl FnOnce() -> B) -> Result<(), String> 
     let sidecar = sidecar(environment).map_err(|error| error.to_string())?;
     let hash = preflight_document(environment).map_err(|error| error.to_string())?;
     let directories = Directories::read(environment);
-    let functions = build(&builder(), &sidecar, &hash, &directories)?;
-    warm(&functions).await
+    let applications = build(&builder(), &sidecar, &hash, &directories)?;
+    warm(&applications).await
 }
 
-/// Builds the functions of the document with a hash.
+/// Builds the functions of the document with a hash, for each of its applications.
+///
+/// Applications that share a sidecar do not stop each other: whether this image refuses what the
+/// present one takes is seen in the first pod, where both are.
 fn build(
     builder: &impl Builder,
     sidecar: &str,
     hash: &str,
     directories: &Directories,
-) -> Result<Functions, String> {
+) -> Result<Vec<Functions>, String> {
     let control = directories.control.display();
     let text = read_document(&directories.control, hash)
         .map_err(|error| format!("document {hash} in {control} cannot be read: {error}"))?
         .ok_or_else(|| format!("document {hash} is not in {control}"))?;
     let secrets = Secrets::new(&directories.secrets);
+    let build = |document: &Document| {
+        configuration::check(document, sidecar, None)?;
+        configuration::build(builder, document, &secrets)
+    };
     match configuration::read(&text).map_err(|reason| format!("{hash}: {reason}"))? {
-        AnyDocument::Own(document) => {
-            configuration::check(&document, sidecar, None)?;
-            configuration::build(builder, &document, &secrets)
-        }
+        AnyDocument::Own(document) => Ok(vec![build(&document)?]),
         AnyDocument::Shared(shared) => {
-            configuration::check_shared(&shared, sidecar, None)?;
-            let mut all = Functions::new();
-            for tenant in &shared.tenants {
-                let application = &tenant.document.application.name;
-                let functions = configuration::build(builder, &tenant.document, &secrets)
-                    .map_err(|reason| configuration::of_tenant(application, &reason))?;
-                let named = functions.into_iter();
-                all.extend(
-                    named.map(|(name, function)| (format!("{application}/{name}"), function)),
-                );
-            }
-            Ok(all)
+            configuration::check_shared(&shared, sidecar)?;
+            let tenants = shared
+                .tenants
+                .iter()
+                .map(|TenantDocument { document, .. }| {
+                    let application = &document.application.name;
+                    let functions = build(document)
+                        .map_err(|reason| configuration::of_tenant(application, &reason))?;
+                    let named = functions.into_iter();
+                    let named =
+                        named.map(|(name, function)| (format!("{application}/{name}"), function));
+                    Ok(named.collect())
+                });
+            some(tenants)
         }
     }
 }
 
-/// Waits until every function is warm.
-async fn warm(functions: &Functions) -> Result<(), String> {
-    let mut last = Ok(());
-    let attempts = warmth::until_warm(functions, |answer| last = answer);
-    match timeout(LIMIT, attempts).await {
-        Ok(()) => Ok(()),
-        Err(_) => Err(match last {
-            Err(reason) => format!("{reason}; tried for {} s", LIMIT.as_secs()),
-            Ok(()) => format!("the functions gave no answer in {} s", LIMIT.as_secs()),
-        }),
+/// Waits until every function is warm, of one application at least.
+async fn warm(applications: &[Functions]) -> Result<(), String> {
+    let tried = applications.iter().map(|functions| async move {
+        let mut last = Ok(());
+        let attempts = warmth::until_warm(functions, |answer| last = answer);
+        match timeout(LIMIT, attempts).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(match last {
+                Err(reason) => format!("{reason}; tried for {} s", LIMIT.as_secs()),
+                Ok(()) => format!("the functions gave no answer in {} s", LIMIT.as_secs()),
+            }),
+        }
+    });
+    some(join_all(tried).await).map(drop)
+}
+
+/// What succeeded. If nothing did, the first failure; otherwise failures are only told.
+fn some<T>(results: impl IntoIterator<Item = Result<T, String>>) -> Result<Vec<T>, String> {
+    let (good, bad): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    let good: Vec<T> = good.into_iter().flatten().collect();
+    let mut reasons = bad.into_iter().filter_map(Result::err);
+    if good.is_empty()
+        && let Some(first) = reasons.next()
+    {
+        return Err(first);
     }
+    for reason in reasons {
+        eprintln!("{}", reason.replace('\n', " "));
+    }
+    Ok(good)
 }
 
 /// Leaves a container's termination message, where there is a place for it.
@@ -132,11 +158,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_stays_away_is_named_when_time_is_up() {
         let cold: Arc<dyn Function> = Arc::new(Cold);
-        let reason = warm(&Functions::from([("entries".to_owned(), cold)])).await;
+        let cold = Functions::from([("entries".to_owned(), cold)]);
+        let reason = warm(std::slice::from_ref(&cold)).await;
         assert_eq!(
             reason.unwrap_err(),
             "function entries: PostgreSQL at db:5432 refused; tried for 20 s"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_whose_store_is_away_does_not_stop_the_others() {
+        let cold: Arc<dyn Function> = Arc::new(Cold);
+        let cold = Functions::from([("shop/entries".to_owned(), cold)]);
+        assert_eq!(warm(&[cold, Functions::new()]).await, Ok(()));
     }
 
     #[test]

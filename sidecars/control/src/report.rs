@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Pair, Slot};
@@ -64,6 +66,10 @@ pub struct ConfigurationReport {
     /// The newest document, if it was refused: the one in `hash` goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+    /// Applications of a shared sidecar whose part of the document in `hash` was refused, and why:
+    /// what was found, where, and what is allowed. Their former parts go on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_tenants: BTreeMap<String, String>,
 }
 
 /// A document that was not taken.

@@ -464,6 +464,7 @@ impl SimPod {
                     hash: config,
                     message: "keyFields is empty".into(),
                 }),
+                ..ConfigurationReport::default()
             },
             worker_restarts: state.restarts,
             drained: role == Role::Standby,

@@ -5,10 +5,12 @@
 
 mod admission;
 mod gate;
+mod parts;
 mod peers;
 
 pub(crate) use admission::Admission;
 pub(crate) use gate::{Gates, Guarded};
+pub(crate) use parts::Parts;
 pub(crate) use peers::{Addresses, Peers, read as read_addresses};
 
 use std::collections::BTreeMap;

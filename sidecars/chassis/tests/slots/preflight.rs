@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Output;
 
-use outrigger_control::layout;
+use outrigger_control::{Limits, layout};
 
 use crate::pod::Pod;
 
 crate::trials![
     a_preflight_of_a_good_document_succeeds_and_listens_on_nothing,
     a_preflight_ends_with_the_reason_as_its_last_line,
+    a_preflight_of_a_common_document_fails_when_no_part_is_good,
 ];
 
 fn preflight(pod: &Pod, document: &str) -> Output {
@@ -60,4 +61,24 @@ async fn a_preflight_ends_with_the_reason_as_its_last_line() {
         &output,
         "environment variable OUTRIGGER_DOCUMENT is not set; it must be the hash of the document to try",
     );
+}
+
+async fn a_preflight_of_a_common_document_fails_when_no_part_is_good() {
+    let limits = Limits {
+        max_body_bytes: None,
+        max_concurrent_requests: 1,
+        requests_per_second: None,
+    };
+    let mut pod = Pod::shared_by(&[("bank", limits.clone()), ("shop", limits)]).await;
+    pod.configure_tenant("bank", "refuse", "keyFields is []");
+    let output = preflight(&pod, &pod.config);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        said.lines().last(),
+        Some("application bank: keyFields is []")
+    );
+    pod.configure_tenant("shop", "refuse", "keyFields is {}");
+    let output = preflight(&pod, &pod.config);
+    assert_refused(&output, "application bank: keyFields is []");
 }
