@@ -1,7 +1,8 @@
 //! The function of the sidecar: it reads a request to its end, notes its id, and answers with what
 //! it has read.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
 use outrigger_chassis::{
     Builder, Function, Functions, InvalidDocument, NotWarm, Problem, RequestBody, ResponseBody,
     Secrets,
@@ -23,6 +25,8 @@ use crate::ledger::{self, Ledger};
 pub const ID: &str = "x-id";
 /// Header with the milliseconds that the answer is to take.
 pub const DELAY: &str = "x-delay-ms";
+/// Environment: seconds after which the process aborts, for an image that is to fail.
+pub const ENV_ABORT_AFTER: &str = "OUTRIGGER_BENCH_ABORT_AFTER";
 
 /// Makes the functions of the sidecar, which share a ledger.
 #[derive(Debug)]
@@ -32,14 +36,27 @@ pub struct BenchBuilder {
 
 impl Default for BenchBuilder {
     fn default() -> BenchBuilder {
-        let directory = std::env::var_os("OUTRIGGER_SHARED_DIR");
-        let directory = directory.map_or_else(|| layout::SHARED_DIR.into(), PathBuf::from);
+        abort_later();
         BenchBuilder {
-            noting: Arc::new(Noting {
-                path: directory.join(ledger::FILE),
-                ledger: Mutex::default(),
-            }),
+            noting: Arc::new(Noting::new(&shared_directory())),
         }
+    }
+}
+
+/// The directory that both slots share.
+pub(crate) fn shared_directory() -> PathBuf {
+    let directory = std::env::var_os("OUTRIGGER_SHARED_DIR");
+    directory.map_or_else(|| layout::SHARED_DIR.into(), PathBuf::from)
+}
+
+/// Lets the process abort some time after its start, if that is asked for.
+fn abort_later() {
+    let seconds = std::env::var(ENV_ABORT_AFTER).ok();
+    if let Some(seconds) = seconds.and_then(|text| text.parse().ok()) {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(seconds));
+            std::process::abort();
+        });
     }
 }
 
@@ -55,13 +72,21 @@ impl Builder for BenchBuilder {
 
 /// Notes each request.
 #[derive(Debug)]
-struct Noting {
+pub(crate) struct Noting {
     path: PathBuf,
     /// Opened by the first request: a preflight has no place for it.
     ledger: Mutex<Option<Ledger>>,
 }
 
 impl Noting {
+    /// With the ledger in a directory.
+    pub(crate) fn new(directory: &Path) -> Noting {
+        Noting {
+            path: directory.join(ledger::FILE),
+            ledger: Mutex::default(),
+        }
+    }
+
     fn note(&self, id: u64) -> std::io::Result<()> {
         let mut ledger = self.ledger.lock();
         match &*ledger {
@@ -70,7 +95,25 @@ impl Noting {
         }
     }
 
-    async fn answer(&self, request: Request<RequestBody>) -> Result<String, Problem> {
+    /// Answers a request, whichever server it came through.
+    pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes, Error: Display> + Unpin,
+    {
+        match self.answer(request).await {
+            Ok(text) => Response::new(
+                Full::new(Bytes::from(text))
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+            ),
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Result<String, Problem>
+    where
+        B: Body<Data = Bytes, Error: Display> + Unpin,
+    {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail);
         let (head, mut body) = request.into_parts();
         let id = number(&head.headers, ID).ok_or_else(|| bad(format!("{ID} must be a number")))?;
@@ -100,17 +143,7 @@ impl Function for Noting {
         self: Arc<Self>,
         request: Request<RequestBody>,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
-        async move {
-            match self.answer(request).await {
-                Ok(text) => Response::new(
-                    Full::new(Bytes::from(text))
-                        .map_err(|never| match never {})
-                        .boxed_unsync(),
-                ),
-                Err(problem) => problem.into_response(),
-            }
-        }
-        .boxed()
+        async move { self.respond(request).await }.boxed()
     }
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {

@@ -8,4 +8,5 @@ pub mod control;
 pub mod function;
 pub mod ledger;
 pub mod record;
+pub mod successor;
 pub mod traffic;

@@ -1,18 +1,24 @@
-//! `load` is a container that sends requests as its control port says; anything else is a sidecar.
+//! `load` is a container that sends requests as its control port says, `successor` a sidecar that is
+//! replaced as proxies replace themselves; anything else is a sidecar of Outrigger.
 
 use std::process::ExitCode;
 
-use outrigger_bench::{control, function::BenchBuilder};
+use outrigger_bench::{control, function::BenchBuilder, successor};
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
-        Some("load") => match control::main() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        Some("load") => code(control::main()),
+        Some("successor") => code(successor::main()),
         _ => outrigger_chassis::main(BenchBuilder::default),
+    }
+}
+
+fn code(ended: anyhow::Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

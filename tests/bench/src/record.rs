@@ -12,7 +12,7 @@ pub struct Plan {
     pub shape: Shape,
     /// Requests in a second, in an open loop.
     pub rate: u32,
-    /// Connections, each with one request at a time, or a batch of pipelined ones.
+    /// Connections, each with one request at a time, a batch of pipelined ones, or some streams.
     pub connections: usize,
     /// Connections besides, each of which stays idle and sends one request at the end.
     #[serde(default)]
@@ -38,6 +38,8 @@ pub enum Shape {
     SplitHead,
     /// Eight are sent at once.
     Pipelined,
+    /// Streams of HTTP/2 without TLS, eight of a connection at a time.
+    Http2,
 }
 
 /// Counts, and what failed.

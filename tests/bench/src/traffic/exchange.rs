@@ -12,7 +12,7 @@ use crate::function::{Content, DELAY, ID};
 use crate::record::Shape;
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// What a slow answer takes.
 const SLOW: Duration = Duration::from_secs(3);
 /// Between the two parts of a head.
@@ -108,7 +108,7 @@ impl Connection {
                 self.stream.write_all(text.as_bytes()).await?;
                 Ok(SLOW)
             }
-            Shape::KeepAlive | Shape::NewConnection | Shape::Pipelined => {
+            Shape::KeepAlive | Shape::NewConnection | Shape::Pipelined | Shape::Http2 => {
                 self.stream.write_all(text.as_bytes()).await?;
                 Ok(Duration::ZERO)
             }
@@ -121,18 +121,7 @@ impl Connection {
         let answer = answer
             .map_err(|_| Failed::Connection(format!("no answer within {PATIENCE:?}")))?
             .map_err(|error| Failed::Connection(error.to_string()))?;
-        let expected = expected(shape, id);
-        match answer {
-            Answer { status: 200, body } if body == expected.as_bytes() => Ok(()),
-            Answer { status, body } => {
-                let body = String::from_utf8_lossy(&body);
-                Err(Failed::Answer(format!(
-                    "{status}: {}, not {}",
-                    body.trim(),
-                    expected.trim()
-                )))
-            }
-        }
+        check(shape, id, answer.status, &answer.body).map_err(Failed::Answer)
     }
 
     async fn answer(&mut self) -> io::Result<Answer> {
@@ -188,6 +177,19 @@ fn framed(number: usize) -> Vec<u8> {
     let chunk = chunk(number);
     let size = format!("{:x}\r\n", chunk.len());
     [size.as_bytes(), &chunk, b"\r\n"].concat()
+}
+
+/// Compares an answer with the right one, and tells what it was when it is another.
+pub(super) fn check(shape: Shape, id: u64, status: u16, body: &[u8]) -> Result<(), String> {
+    let expected = expected(shape, id);
+    match status == 200 && body == expected.as_bytes() {
+        true => Ok(()),
+        false => {
+            let body = String::from_utf8_lossy(body);
+            let (body, expected) = (body.trim(), expected.trim());
+            Err(format!("{status}: {body}, not {expected}"))
+        }
+    }
 }
 
 /// The body of the right answer.

@@ -2,6 +2,7 @@
 //! the moment at which the request was due. Nothing is ever retried.
 
 mod exchange;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -63,7 +64,10 @@ impl Traffic {
         });
         let mut workers = JoinSet::new();
         for _ in 0..shared.plan.connections {
-            workers.spawn(worker(Arc::clone(&shared), stop.subscribe()));
+            match shared.plan.shape {
+                Shape::Http2 => streams::start(&shared, &stop, &mut workers),
+                _ => drop(workers.spawn(worker(Arc::clone(&shared), stop.subscribe()))),
+            }
         }
         for connection in idle {
             workers.spawn(idler(Arc::clone(&shared), connection, stop.subscribe()));

@@ -1,9 +1,15 @@
 //! The counts against a server that loses, repeats and closes on purpose.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -172,4 +178,61 @@ async fn a_target_that_is_not_there_fails_to_connect() {
     plan.idle = 1;
     let error = Traffic::start(plan).await.unwrap_err();
     assert!(error.to_string().contains("idle connection 0"), "{error}");
+}
+
+/// A server of HTTP/2 that lets each connection go after some requests, as a slot at a swap does.
+async fn serve_streams(requests: u64) -> (String, Ledger) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let ledger = Ledger::default();
+    let shared = Arc::clone(&ledger);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(streams(stream, Arc::clone(&shared), requests));
+        }
+    });
+    (target, ledger)
+}
+
+async fn streams(stream: TcpStream, ledger: Ledger, requests: u64) {
+    let (enough, mut is_enough) = tokio::sync::watch::channel(0);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let id = request.headers()["x-id"].to_str().unwrap().parse().unwrap();
+        ledger.lock().push(id);
+        enough.send_modify(|count| *count += 1);
+        async move { Ok::<_, Infallible>(Response::new(expected(Shape::Http2, id))) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new());
+    let connection = connection.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        _ = is_enough.wait_for(|count| *count >= requests) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+#[tokio::test]
+async fn streams_go_over_another_connection_when_one_goes_away() {
+    let (target, ledger) = serve_streams(20).await;
+    let plan = Plan {
+        target,
+        shape: Shape::Http2,
+        rate: 2000,
+        connections: 2,
+        idle: 0,
+        first: 1000,
+    };
+    let traffic = Traffic::start(plan).await.unwrap();
+    while traffic.progress().sent < 400 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (outcome, samples) = traffic.stop().await;
+    assert_eq!(outcome.failures, []);
+    assert_eq!(samples.len() as u64, outcome.end - 1000);
+    let verdict = Verdict::of(1000, outcome.end, &[], &ledger.lock());
+    assert_eq!(verdict, Verdict::default());
+    // Eight streams of a connection may be under way when it goes.
+    assert!(outcome.closed >= 8, "{}", outcome.closed);
 }

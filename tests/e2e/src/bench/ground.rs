@@ -81,7 +81,10 @@ impl Ground {
             },
         });
         let app = &mut example.object("IntegratedApp")?["spec"];
-        app["sidecars"] = json!([{"name": shop::SIDECAR}]);
+        app["sidecars"] = json!([{
+            "name": shop::SIDECAR,
+            "unixSocket": {"mountInto": [shop::APPLICATION]},
+        }]);
         let deployment = &mut example.object("Deployment")?["spec"];
         deployment["replicas"] = json!(1);
         let container = &mut deployment["template"]["spec"]["containers"][0];

@@ -6,4 +6,4 @@ mod row;
 
 pub use self::figures::{Figures, Latencies, Quantiles, Window};
 pub use self::ground::{Ground, Images};
-pub use self::row::{ROWS, Row, run};
+pub use self::row::{ROWS, Row, Way, run};

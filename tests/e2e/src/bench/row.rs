@@ -41,12 +41,28 @@ pub struct Row {
     pub connections: usize,
     /// Idle ones besides.
     pub idle: usize,
+    /// How the function is reached.
+    pub way: Way,
+}
+
+/// How the load reaches the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through its port on localhost.
+    Port,
+    /// Through its Unix socket.
+    UnixSocket,
 }
 
 /// The rows. Uploads of 1 MB and answers of 3 s come at the rate that two cores bear.
-pub const ROWS: [Row; 7] = [
+pub const ROWS: [Row; 9] = [
     row("keep-alive", Shape::KeepAlive, 2000, 32, 0),
     row("new-connection", Shape::NewConnection, 2000, 32, 0),
+    row("http2", Shape::Http2, 2000, 8, 0),
+    Row {
+        way: Way::UnixSocket,
+        ..row("unix-socket", Shape::KeepAlive, 2000, 32, 0)
+    },
     row("slow-answers", Shape::SlowAnswer, 200, 800, 0),
     row("uploads", Shape::Upload, 20, 32, 0),
     row("split-heads", Shape::SplitHead, 2000, 96, 0),
@@ -61,6 +77,20 @@ const fn row(name: &'static str, shape: Shape, rate: u32, connections: usize, id
         rate,
         connections,
         idle,
+        way: Way::Port,
+    }
+}
+
+impl Way {
+    /// The target of the load.
+    pub fn target(self) -> String {
+        match self {
+            Way::Port => format!("127.0.0.1:{}", layout::DEFAULT_FUNCTION_PORT),
+            Way::UnixSocket => {
+                let file = layout::socket_file(SIDECAR);
+                format!("{}/{SIDECAR}/{file}", layout::SOCKETS_DIR)
+            }
+        }
     }
 }
 
@@ -80,7 +110,7 @@ pub async fn run(
     let control = format!("http://{}:{PORT}", slots::address(&pod)?);
     let clock = Clock::now()?;
     let plan = Plan {
-        target: format!("127.0.0.1:{}", layout::DEFAULT_FUNCTION_PORT),
+        target: row.way.target(),
         shape: row.shape,
         rate: row.rate,
         connections: row.connections,

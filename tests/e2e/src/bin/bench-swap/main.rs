@@ -56,12 +56,17 @@ async fn bench(progress: &Progress) -> anyhow::Result<bool> {
 
 fn is_good(figures: &Figures) -> bool {
     let verdict = figures.verdict;
+    // What moves connections in HTTP/2 is that clients open others.
+    let closed = match figures.row {
+        "http2" => 0,
+        _ => figures.closed,
+    };
     figures.sent == figures.answered
         && [
             figures.failed,
             verdict.lost,
             verdict.duplicated,
-            figures.closed,
+            closed,
             figures.primary_restarts,
             figures.ready_transitions,
             figures.endpoint_slice_writes,
