@@ -104,6 +104,7 @@ mod tests {
 
     use std::collections::BTreeSet;
 
+    use outrigger_control::layout::{APPLICATION_LABEL, PREFLIGHT_LABEL, SHARED_LABEL};
     use serde_json::Value;
 
     use super::*;
@@ -186,5 +187,40 @@ mod tests {
         let needless: Vec<_> = found.difference(&needed).collect();
         assert!(missing.is_empty(), "missing: {missing:#?}");
         assert!(needless.is_empty(), "given, and not needed: {needless:#?}");
+    }
+
+    #[test]
+    fn the_manifests_keep_others_from_creating_pods_with_labels_that_the_operator_trusts() {
+        let manifest = include_str!("../../../config/operator/admission-policies.yaml");
+        let objects: Vec<Value> = serde_saphyr::from_multiple(manifest).unwrap();
+        let of_kind = |kind: &'static str| {
+            let objects = objects.iter();
+            objects.filter(move |object| object["kind"] == kind)
+        };
+        let bound: BTreeSet<_> = of_kind("ValidatingAdmissionPolicyBinding")
+            .filter(|binding| strings(&binding["spec"]["validationActions"]) == ["Deny"])
+            .map(|binding| binding["spec"]["policyName"].as_str().unwrap())
+            .collect();
+        let at_creation = |policy: &&Value| {
+            let rules = policy["spec"]["matchConstraints"]["resourceRules"].as_array();
+            bound.contains(policy["metadata"]["name"].as_str().unwrap())
+                && policy["spec"]["failurePolicy"] == "Fail"
+                && rules.unwrap().iter().any(|rule| {
+                    strings(&rule["operations"]).contains(&"CREATE".to_owned())
+                        && strings(&rule["resources"]).contains(&"pods".to_owned())
+                })
+        };
+        let refused: Vec<String> = of_kind("ValidatingAdmissionPolicy")
+            .filter(at_creation)
+            .flat_map(|policy| policy["spec"]["validations"].as_array().unwrap())
+            .map(|validation| validation["expression"].as_str().unwrap().to_owned())
+            .collect();
+        for label in [PREFLIGHT_LABEL, SHARED_LABEL] {
+            let absent = format!("!('{label}' in variables.labels)");
+            assert!(refused.contains(&absent), "{label}: {refused:#?}");
+        }
+        let beside_the_webhook = format!("!('{APPLICATION_LABEL}' in variables.labels) ||");
+        let found = refused.iter().any(|it| it.starts_with(&beside_the_webhook));
+        assert!(found, "{refused:#?}");
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use outrigger_api::IntegrationSidecar;
-use outrigger_control::layout::SHARED_LABEL;
+use outrigger_control::layout::{APPLICATION_LABEL, PREFLIGHT_LABEL, SHARED_LABEL};
 use outrigger_e2e::example::Example;
 use outrigger_e2e::install::is_rolled_out;
 use outrigger_e2e::load::{Load, Orders, Settings};
@@ -24,9 +24,10 @@ const OTHER: &str = "billing";
 const OTHER_LIMIT: usize = 1024;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![test!(
-        two_applications_of_a_node_share_one_function_pod_and_its_swap
-    )]
+    vec![
+        test!(two_applications_of_a_node_share_one_function_pod_and_its_swap),
+        test!(nobody_but_the_operator_creates_pods_with_its_labels),
+    ]
 }
 
 /// The workload and the application of the example under another name.
@@ -131,5 +132,38 @@ async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
     assert_eq!(outcome.progress.connections_closed, 0);
     let totals = observer.totals();
     assert_eq!((totals.ready_transitions, totals.slot_replacements), (0, 2));
+    Ok(())
+}
+
+async fn nobody_but_the_operator_creates_pods_with_its_labels(
+    scene: Scene<'_>,
+) -> anyhow::Result<()> {
+    let namespace = scene.example()?.of_kinds(&["Namespace"]);
+    scene.cluster().apply(&namespace).await?;
+    for (label, namespace, why) in [
+        (
+            PREFLIGHT_LABEL,
+            scene.namespace,
+            "it marks what the Outrigger operator creates",
+        ),
+        (
+            SHARED_LABEL,
+            scene.namespace,
+            "it marks what the Outrigger operator creates",
+        ),
+        (
+            APPLICATION_LABEL,
+            "kube-system",
+            "namespace kube-system has no IntegratedApp",
+        ),
+    ] {
+        let mut pod = scene.pod("forged");
+        pod["metadata"]["namespace"] = json!(namespace);
+        pod["metadata"]["labels"] = json!({label: "orders"});
+        let refusal = scene.refusal(&pod).await?;
+        let expected =
+            format!("label {label} of pod forged is \"orders\"; {why}, so it must be absent");
+        ensure!(refusal.contains(&expected), "{refusal}");
+    }
     Ok(())
 }
