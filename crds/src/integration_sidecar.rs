@@ -9,7 +9,7 @@ use outrigger_control::parameters::{CustomParameters, IdempotencyParameters, Pos
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Share;
+use crate::{Credentials, Share};
 
 /// `update.soakSeconds` when it is absent.
 pub const HOT_SWAP_SOAK_SECONDS: i64 = 10;
@@ -97,6 +97,13 @@ pub struct IntegrationSidecarSpec {
     /// `postgresql`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
+
+    /// What the functions prove with who they act for: with one credential they act for the
+    /// application, with the other they report to the system. Containers of the application can
+    /// read neither. A new value in a Secret is used without a restart; another Secret, audience or
+    /// expiration is for pods that are created later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
 
     /// CPU and memory of each slot, in the form of a container's `resources`. When absent a slot
     /// requests 10m and 32Mi and is limited to 128Mi. A pod's quality-of-service class is kept in

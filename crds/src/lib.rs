@@ -6,12 +6,14 @@
 #![allow(unreachable_pub)]
 
 pub mod conditions;
+mod credentials;
 mod dataset;
 mod integrated_app;
 mod integration_sidecar;
 mod manifest;
 mod share;
 
+pub use credentials::{Credential, Credentials, ServiceAccountToken, TOKEN_EXPIRATION_SECONDS};
 pub use dataset::{
     ClaimsSource, Dataset, DatasetProblem, DatasetSpec, DatasetStatus, HdfsSource, HdfsTls,
     MAX_FILES, MOST_LISTED, NodeBytes, NodeNames, NodeNamesFrom, REFRESH_SECONDS,

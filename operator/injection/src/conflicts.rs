@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use outrigger_control::{Slot, layout};
 use outrigger_plan::{ApplicationPlan, Form, SidecarPlan};
 
+use crate::credentials::credential_volumes;
 use crate::given::named_containers;
 use crate::resident::Resident;
 use crate::{Refusal, carried};
@@ -36,6 +37,7 @@ pub(crate) fn refuse_conflicts(
     let ours = our_containers(pod);
     for resident in &residents {
         refuse_container_names(pod, spec, resident, &ours)?;
+        refuse_shared_processes(pod, spec, resident)?;
     }
     for sidecar in &plan.sidecars {
         refuse_unknown_containers(spec, plan, sidecar)?;
@@ -44,6 +46,9 @@ pub(crate) fn refuse_conflicts(
     let own = init.filter(|container| !ours.contains(&container.name));
     for container in own.chain(&spec.containers) {
         refuse_ports(pod, container, plan)?;
+        for resident in &residents {
+            refuse_credential_mounts(pod, container, resident)?;
+        }
     }
     Ok(())
 }
@@ -129,6 +134,50 @@ fn refuse_container_names(
         }
     }
     Ok(())
+}
+
+/// A process of the slots' user, or one that may trace others, reads the files of every process
+/// that it sees.
+fn refuse_shared_processes(
+    pod: &Pod,
+    spec: &PodSpec,
+    resident: &Resident<'_>,
+) -> Result<(), Refusal> {
+    let fields = [
+        (
+            "spec.shareProcessNamespace",
+            spec.share_process_namespace == Some(true),
+        ),
+        ("spec.hostPID", spec.host_pid == Some(true)),
+    ];
+    let is_shared = fields.into_iter().find(|(_, is_shared)| *is_shared);
+    match (is_shared, &resident.sidecar.spec.credentials) {
+        (Some((field, _)), Some(_)) => Err(Refusal::SharedProcesses {
+            pod: display_name(pod),
+            field,
+            sidecar: resident.name().to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The volume would be there by the time that the pod is checked.
+fn refuse_credential_mounts(
+    pod: &Pod,
+    container: &Container,
+    resident: &Resident<'_>,
+) -> Result<(), Refusal> {
+    let mut volumes = credential_volumes(resident.sidecar);
+    let mounts = || container.volume_mounts.iter().flatten();
+    match volumes.find(|volume| mounts().any(|mount| mount.name == volume.name)) {
+        None => Ok(()),
+        Some(volume) => Err(Refusal::CredentialMount {
+            pod: display_name(pod),
+            container: container.name.clone(),
+            volume: volume.name,
+            sidecar: resident.name().to_owned(),
+        }),
+    }
 }
 
 fn refuse_unknown_containers(

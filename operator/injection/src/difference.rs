@@ -55,6 +55,7 @@ pub(crate) fn differences(found: &Container, wanted: &Container) -> Vec<String> 
     }
     for mount in found.volume_mounts.iter().flatten() {
         let is_ours = mount.mount_path.starts_with(layout::SECRETS_DIR)
+            || mount.mount_path.starts_with(layout::CREDENTIALS_DIR)
             || mount.mount_path == layout::SOCKETS_DIR;
         let mut wanted = wanted.volume_mounts.iter().flatten();
         differs(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::annotations::annotations;
 use crate::conflicts::{display_name, our_containers, refuse_conflicts};
+use crate::credentials::is_credential_volume;
 use crate::difference::{differences, is_same_mount};
 use crate::given::{mounts, variables};
 use crate::patch::{Changes, json};
@@ -190,7 +191,7 @@ fn former_volumes(pod: &Pod) -> BTreeSet<String> {
         .clone()
         .flat_map(|spec| spec.volumes.iter().flatten())
         .map(|volume| volume.name.clone())
-        .filter(|name| is_secret_volume(name))
+        .filter(|name| is_secret_volume(name) || is_credential_volume(name))
         .collect();
     for sidecar in carried::residents(pod).keys() {
         names.extend([

@@ -7,6 +7,7 @@
 mod annotations;
 mod carried;
 mod conflicts;
+mod credentials;
 mod difference;
 mod foreign;
 mod function_pod;

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
 use outrigger_control::{content_hash, layout};
 
+use crate::credentials::{credential_mounts, credential_volumes};
 use crate::resident::{Body, Host, Resident, Slots};
 use crate::resources::{Basis, slot_resources};
 use crate::slot::{common_env, document_mounts, mount, restricted, variable};
@@ -123,6 +124,7 @@ pub fn preflight_name(resident: &Resident<'_>, trial: &Trial<'_>) -> String {
     let identity = (
         application,
         resident.document_hash(),
+        &resident.sidecar.spec.credentials,
         trial.image,
         trial.revision,
         trial.node,
@@ -137,15 +139,19 @@ pub fn preflight_name(resident: &Resident<'_>, trial: &Trial<'_>) -> String {
 fn with_document(resident: &Resident<'_>, slots: &Slots<'_>, tried: Container) -> PodSpec {
     let mut env = common_env(resident, slots);
     env.push(variable(layout::ENV_DOCUMENT, slots.document_hash));
-    let volumes = std::iter::once(control_volume(resident.name(), slots, &[]));
+    let volumes = std::iter::once(control_volume(resident.name(), slots, &[]))
+        .chain(secret_volumes(slots))
+        .chain(credential_volumes(resident.sidecar));
+    let mut mounts = document_mounts(resident.name(), slots);
+    mounts.extend(credential_mounts(resident.sidecar));
     PodSpec {
         containers: vec![Container {
             args: Some(vec![layout::PREFLIGHT_COMMAND.into()]),
             env: Some(env),
-            volume_mounts: Some(document_mounts(resident.name(), slots)),
+            volume_mounts: Some(mounts),
             ..tried
         }],
-        volumes: Some(volumes.chain(secret_volumes(slots)).collect()),
+        volumes: Some(volumes.collect()),
         ..PodSpec::default()
     }
 }

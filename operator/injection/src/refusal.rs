@@ -126,6 +126,32 @@ pub enum Refusal {
         /// Name of the sidecar.
         sidecar: String,
     },
+    /// Containers of the application would see the processes of a sidecar with credentials.
+    #[error(
+        "pod {pod} {field} is true; IntegrationSidecar {sidecar} has spec.credentials, which containers that see its processes could read, so it must be false or absent"
+    )]
+    SharedProcesses {
+        /// Name of the pod.
+        pod: String,
+        /// The field that says so.
+        field: &'static str,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
+    /// A container of the application mounts a credential of a sidecar.
+    #[error(
+        "pod {pod} container {container} has the volume {volume:?} in its volumeMounts; it holds a credential of IntegrationSidecar {sidecar}, which only the sidecar's own containers may mount, so remove the mount"
+    )]
+    CredentialMount {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// Name of the volume.
+        volume: String,
+        /// Name of the sidecar.
+        sidecar: String,
+    },
     /// The application names a container that the pod does not have.
     #[error(
         "IntegratedApp {application} sidecars[{sidecar}].{field} names container {name:?}; the pod has {allowed}"

@@ -11,6 +11,7 @@ use outrigger_plan::{
 
 use crate::Settings;
 use crate::carried::slot_names;
+use crate::credentials::{credential_mounts, credential_volumes};
 use crate::foreign::foreign_container;
 use crate::slot::slot_container;
 use crate::volumes::{no_token_volume, slot_volumes};
@@ -144,12 +145,20 @@ impl<'a> Resident<'a> {
                 .into(),
             Body::Foreign(foreign) => vec![foreign_container(self.name(), foreign, settings)],
         };
-        let common = |container| Container {
+        let common = |container: Container| Container {
             image: Some(image.to_owned()),
             image_pull_policy: Some("IfNotPresent".into()),
             resources: resources.cloned(),
             restart_policy: Some("Always".into()),
             termination_message_policy: Some("FallbackToLogsOnError".into()),
+            volume_mounts: Some(
+                container
+                    .volume_mounts
+                    .into_iter()
+                    .flatten()
+                    .chain(credential_mounts(self.sidecar))
+                    .collect(),
+            ),
             ..container
         };
         containers.into_iter().map(common).collect()
@@ -161,6 +170,7 @@ impl<'a> Resident<'a> {
             Body::Slots(slots) => slot_volumes(self.name(), &slots),
             Body::Foreign(_) => Vec::new(),
         };
+        volumes.extend(credential_volumes(self.sidecar));
         volumes.push(no_token_volume());
         volumes
     }

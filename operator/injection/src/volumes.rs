@@ -16,10 +16,10 @@ const SHARED_SIZE: &str = "64Mi";
 /// Room for Unix sockets, which take none.
 const SOCKETS_SIZE: &str = "1Mi";
 /// Readable for the slots' user, whoever owns the file.
-const READ_ONLY: i32 = 0o444;
+pub(crate) const READ_ONLY: i32 = 0o444;
 const SECRET_PREFIX: &str = "outrigger-secret-";
 
-/// The volumes of a sidecar's slots, but for [`no_token_volume`].
+/// The volumes of a sidecar's slots, but for [`no_token_volume`] and those of credentials.
 pub(crate) fn slot_volumes(sidecar: &str, slots: &Slots<'_>) -> Vec<Volume> {
     let mut volumes = vec![
         control_volume(sidecar, slots, &files(sidecar, slots)),

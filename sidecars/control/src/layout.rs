@@ -24,6 +24,14 @@ pub const ORDER_FILE: &str = "order.json";
 pub const TENANTS_FILE: &str = "tenants.json";
 /// Directory with one folder per mounted Secret, each with one file per key.
 pub const SECRETS_DIR: &str = "/etc/outrigger/secrets";
+/// Directory with one folder per credential, each with the file [`TOKEN_FILE`].
+pub const CREDENTIALS_DIR: &str = "/outrigger/credentials";
+/// Name of a credential's file in its folder, and its key in a Secret.
+pub const TOKEN_FILE: &str = "token";
+/// Folder in [`CREDENTIALS_DIR`]: with this credential functions act for the application.
+pub const APPLICATION_CREDENTIAL: &str = "application";
+/// Folder in [`CREDENTIALS_DIR`]: with this credential functions report to the system.
+pub const SYSTEM_CREDENTIAL: &str = "system";
 /// Directory that both slots of a sidecar share: sockets, locks, recorded state.
 pub const SHARED_DIR: &str = "/run/outrigger";
 /// Directory with the functions' Unix sockets, `FUNCTION.sock`, in slots. Containers of the

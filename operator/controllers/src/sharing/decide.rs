@@ -109,6 +109,7 @@ fn shape(plan: &SharedPlan, settings: &Settings) -> String {
     let made_from = (
         functions,
         &plan.secrets,
+        &spec.credentials,
         &spec.resources,
         &spec.image_pull_secrets,
         (settings.slot_user, settings.slot_group),
