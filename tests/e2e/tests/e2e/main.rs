@@ -14,6 +14,7 @@ mod applications;
 mod crashes;
 mod custom;
 mod examples;
+mod foreign;
 mod mended;
 mod operator_killed;
 mod parameters;
@@ -97,6 +98,7 @@ fn tests() -> Vec<Test> {
         strategies::tests(),
         undo::tests(),
         custom::tests(),
+        foreign::tests(),
         replacement::tests(),
         sharing::tests(),
         crashes::tests(),

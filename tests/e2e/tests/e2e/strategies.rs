@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
+use kube::api::ListParams;
 use outrigger_api::conditions::reason;
 use outrigger_control::Phase;
 use outrigger_e2e::images::{File, Image, Recipe};
@@ -24,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test!(an_image_that_crashes_after_the_handover_is_taken_back_from_its_first_pods),
         test!(a_staged_image_reaches_new_pods_and_the_others_when_resumed),
         test!(a_partition_keeps_pods_on_their_image),
+        test!(recreate_evicts_pods_and_gives_their_successors_the_image),
     ]
 }
 
@@ -211,5 +214,33 @@ async fn a_partition_keeps_pods_on_their_image(scene: Scene<'_>) -> anyhow::Resu
     shop.settled().await?;
     shop::has_image(&shop.pods().await?, second)?;
     assert_eq!(observer.totals().ready_transitions, 0);
+    Ok(())
+}
+
+async fn recreate_evicts_pods_and_gives_their_successors_the_image(
+    scene: Scene<'_>,
+) -> anyhow::Result<()> {
+    let shop = open(scene, 2, json!({"strategy": "Recreate"})).await?;
+    let [first, second] = &scene.stage.sidecars;
+    let observer = shop.observe().await?;
+    let former = with_image(&shop.pods().await?, first);
+    assert_eq!(former.len(), 2);
+    shop.set_image(&second.reference).await?;
+    shop.settled().await?;
+    let successors = with_image(&shop.pods().await?, second);
+    assert_eq!(successors.len(), 2);
+    ensure!(former.is_disjoint(&successors), "{former:?} {successors:?}");
+    // No slot of a running pod was touched: each pod went with the image that it was created with.
+    assert_eq!(observer.phases(), []);
+    assert_eq!(observer.totals().slot_replacements, 0);
+    let events = scene.cluster().objects::<Event>(scene.namespace);
+    let events = events.list(&ListParams::default()).await?;
+    let evicted = events
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("Recreating"));
+    let evicted: BTreeSet<_> = evicted
+        .filter_map(|event| event.related.as_ref()?.name.clone())
+        .collect();
+    assert_eq!(evicted, former);
     Ok(())
 }
