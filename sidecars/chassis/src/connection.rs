@@ -17,6 +17,9 @@
 //! connection drains, [`io`] also withholds what the client sends once the connection is between
 //! two requests, so that it stays there.
 //!
+//! A connection whose protocol was switched is hyper's no more: [`End::Switched`]. When it may move
+//! is up to its function; see [`upgrade`].
+//!
 //! hyper must keep its `pipeline_flush` off, which lets it skip flushes, and must be driven by
 //! `Future::poll`: `poll_without_shutdown` may end before everything is flushed.
 
@@ -27,6 +30,7 @@ pub(crate) mod preface;
 #[cfg(test)]
 mod tests;
 mod track;
+pub(crate) mod upgrade;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -71,6 +75,15 @@ pub(crate) enum End<IO> {
         /// `replay` of whoever serves the connection next.
         unread: Bytes,
     },
+    /// The function has answered that it speaks another protocol from now on.
+    Switched {
+        /// The connection.
+        io: IO,
+        /// What the client has sent after its request, at most [`MAX_UNREAD`] bytes.
+        unread: Bytes,
+        /// With what the function goes on.
+        state: Bytes,
+    },
 }
 
 /// Serves one HTTP/1.1 connection until it closes, or, once `drain` turns true, until it is between
@@ -111,8 +124,9 @@ where
     let mut connection = http1::Builder::new().max_buf_size(BUFFER).serve_connection(
         ParkingIo::new(io, replay, track.clone()),
         service_fn(|request: Request<Incoming>| {
+            let may_switch = upgrade::is_asked_for(&request);
             let (request, answer) = body::track(request, &calls);
-            answer.of(service(request))
+            answer.of(service(request), may_switch)
         }),
     );
 
@@ -147,6 +161,17 @@ where
     .await;
 
     match ended {
+        // hyper may end before everything is flushed; it loses what is not.
+        Some(Ok(())) if track.is_between_requests() && track.is_flushed() => {
+            match track.switched() {
+                Some(state) => {
+                    let parts = connection.into_parts();
+                    let (io, unread) = parts.io.into_parts(parts.read_buf);
+                    End::Switched { io, unread, state }
+                }
+                None => End::Closed,
+            }
+        }
         Some(Ok(())) => End::Closed,
         Some(Err(error)) => End::Failed(error),
         None => {

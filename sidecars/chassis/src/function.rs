@@ -11,6 +11,8 @@ use outrigger_control::Document;
 use outrigger_control::parameters::SecretUnreadable;
 use prometheus_client::registry::Registry;
 
+use crate::{HandOver, Upgraded};
+
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Body of a request, as a function reads it. Read it to its end before answering, or refuse it
@@ -31,6 +33,20 @@ pub trait Function: Send + Sync + 'static {
     /// connection to its store; or says why it cannot. Unless it says otherwise it can at once.
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
         futures::future::ready(Ok(())).boxed()
+    }
+
+    /// Speaks another protocol on a connection: after the answer
+    /// [`switch_protocols`](crate::switch_protocols), with the state in it, and again wherever the
+    /// connection was handed over to, with the state of its [`HandOver`].
+    ///
+    /// The connection ends with the future, unless that yields it: see [`Upgraded::leaving`].
+    fn upgraded(
+        self: Arc<Self>,
+        _state: Bytes,
+        _connection: Upgraded,
+    ) -> BoxFuture<'static, Option<HandOver>> {
+        tracing::error!("Connection was closed: its function speaks no other protocol");
+        futures::future::ready(None).boxed()
     }
 }
 

@@ -76,6 +76,7 @@ mod worker;
 
 pub use body::{full, json, read_body};
 pub use command::main;
+pub use connection::upgrade::{HandOver, Leave, Upgraded, switch_protocols};
 pub use custom::custom;
 pub use function::{
     BoxError, Builder, Function, Functions, InvalidDocument, NotWarm, RequestBody, ResponseBody,

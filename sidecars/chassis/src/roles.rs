@@ -291,6 +291,7 @@ mod tests {
             slot,
             version: "1".into(),
             sockets: true,
+            states: true,
         };
         assert!(may_follow(&hello(PROTOCOL, Slot::B), Slot::A).is_ok());
         assert!(may_follow(&hello(PROTOCOL, Slot::A), Slot::A).is_err());

@@ -1,5 +1,7 @@
 //! The functions behind their loopback ports: accepting, serving, and parking connections.
 
+mod connections;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -7,33 +9,28 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use http::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::connection::preface::{self, Protocol};
-use crate::connection::{self, End, http2};
+use crate::Leave;
 use crate::listeners::{self, Listeners};
 use crate::settings::FunctionPort;
 use crate::stream::Stream;
-use crate::tenancy::{Admission, Hosted, Peers};
+use crate::tenancy::{Hosted, Peers};
 use crate::traffic::{OpenConnection, Traffic};
-use crate::{Function, Problem, RequestBody, ResponseBody};
+use connections::{Acceptor, Connections, Listener};
 
 /// How long a connection that drains may stay busy before it closes after its answer.
 pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-/// Pause after a failed accept, which is mostly a lack of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// A connection between two requests.
+/// A connection between two requests, or an upgraded one between two workers.
 #[derive(Debug)]
 pub(crate) struct Parked {
     stream: Stream,
     unread: Bytes,
+    /// The state of its function, if it speaks another protocol.
+    upgraded: Option<Bytes>,
     /// Index of its function.
     function: usize,
     open: OpenConnection,
@@ -44,12 +41,25 @@ impl Parked {
     pub(crate) fn unread(&self) -> &[u8] {
         &self.unread
     }
+
+    /// The state of its function, if it speaks another protocol.
+    pub(crate) fn upgraded(&self) -> Option<&[u8]> {
+        self.upgraded.as_deref()
+    }
 }
 
 impl AsFd for Parked {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// A connection that another process passed.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) stream: OwnedFd,
+    pub(crate) unread: Bytes,
+    pub(crate) upgraded: Option<Bytes>,
 }
 
 /// Takes in connections, which wait in the server's queue of parked ones.
@@ -62,12 +72,18 @@ pub(crate) struct Intake {
 
 impl Intake {
     /// Takes a connection that another process passed. It is not served yet.
-    pub(crate) fn receive(&self, descriptor: OwnedFd, unread: Bytes) -> io::Result<Parked> {
-        let stream = Stream::received(descriptor)?;
+    pub(crate) fn receive(&self, passed: Passed) -> io::Result<Parked> {
+        let Passed {
+            stream,
+            unread,
+            upgraded,
+        } = passed;
+        let stream = Stream::received(stream)?;
         let function = self.function_of(&stream)?;
         Ok(Parked {
             stream,
             unread,
+            upgraded,
             function,
             open: self.traffic.open(),
         })
@@ -111,6 +127,8 @@ pub(crate) struct Server {
     functions: Arc<ArcSwap<Hosted>>,
     peers: Peers,
     drain: watch::Sender<bool>,
+    /// What upgraded connections are told when the others drain.
+    leave: watch::Sender<Option<Leave>>,
     parked: mpsc::UnboundedReceiver<Parked>,
     acceptors: Vec<JoinHandle<()>>,
 }
@@ -132,6 +150,7 @@ impl Server {
             functions,
             peers,
             drain: watch::Sender::new(false),
+            leave: watch::Sender::new(None),
             parked,
             acceptors: Vec::new(),
         }
@@ -151,6 +170,7 @@ impl Server {
             former.abort();
         }
         self.drain.send_replace(false);
+        self.leave.send_replace(None);
         let (ports, sockets) = listeners.duplicate()?.into_inner();
         for (function, port) in ports.into_iter().enumerate() {
             self.accept(function, Listener::Port(TcpListener::from_std(port)?));
@@ -173,8 +193,9 @@ impl Server {
         self.acceptors.push(tokio::spawn(acceptor.run()));
     }
 
-    /// Stops to accept and parks every connection as soon as it is between two requests.
-    pub(crate) async fn park(&mut self) {
+    /// Stops to accept and parks every connection as soon as it is between two requests. Upgraded
+    /// ones are told how to leave.
+    pub(crate) async fn park(&mut self, leave: Leave) {
         for acceptor in &self.acceptors {
             acceptor.abort();
         }
@@ -182,6 +203,7 @@ impl Server {
             // Ended, in one way or the other.
             let _ = acceptor.await;
         }
+        self.leave.send_replace(Some(leave));
         self.drain.send_replace(true);
     }
 
@@ -210,149 +232,7 @@ impl Server {
             functions: Arc::clone(&self.functions),
             peers: self.peers.clone(),
             drain: self.drain.clone(),
-        }
-    }
-}
-
-/// What is needed to serve connections.
-#[derive(Clone)]
-struct Connections {
-    intake: Intake,
-    functions: Arc<ArcSwap<Hosted>>,
-    peers: Peers,
-    drain: watch::Sender<bool>,
-}
-
-impl Connections {
-    fn serve(&self, parked: Parked) {
-        let Parked {
-            stream,
-            unread,
-            function,
-            open,
-        } = parked;
-        let Some(service) = self.service(function, &stream) else {
-            return;
-        };
-        let mut drain = self.drain.subscribe();
-        let intake = self.intake.clone();
-        tokio::spawn(async move {
-            let mut stream = stream;
-            let parked = match preface::detect(&mut stream, unread, &mut drain).await {
-                Protocol::Http1(read) => {
-                    let io = TokioIo::new(stream);
-                    match connection::serve(io, read, service, drain, DRAIN_LIMIT).await {
-                        End::Parked { io, unread } => Some((io.into_inner(), unread)),
-                        End::Failed(error) => {
-                            tracing::debug!(%error, "Connection failed");
-                            None
-                        }
-                        End::Closed => None,
-                    }
-                }
-                Protocol::Http2(read) => {
-                    let told = || intake.traffic.told_to_reconnect();
-                    let served =
-                        http2::serve(stream, read, service, drain, DRAIN_LIMIT, told).await;
-                    if let Err(error) = served {
-                        tracing::debug!(%error, "HTTP/2 connection failed");
-                    }
-                    None
-                }
-                Protocol::Undecided(unread) => Some((stream, unread)),
-                Protocol::Gone => None,
-            };
-            if let Some((stream, unread)) = parked {
-                intake.keep(Parked {
-                    stream,
-                    unread,
-                    function,
-                    open,
-                });
-            }
-        });
-    }
-
-    /// Answers the requests of one connection by its function in use at the time of each.
-    fn service(
-        &self,
-        index: usize,
-        stream: &Stream,
-    ) -> Option<impl Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + use<>>
-    {
-        let name = self.intake.ports.get(index)?.function.clone();
-        let traffic = self.intake.traffic.function(index)?;
-        // A connection that is not connected any more has no requests.
-        let peer = stream.peer().ok()?;
-        let functions = Arc::clone(&self.functions);
-        let admission: Arc<dyn Function> = Arc::new(Admission {
-            hosted: Arc::clone(&self.functions),
-            peers: self.peers.clone(),
-            peer,
-            function: name.clone(),
-        });
-        Some(move |request| {
-            let hosted = functions.load();
-            let function = match hosted.is_shared() {
-                true => Some(&admission),
-                false => hosted.function(&name),
-            };
-            match function.map(Arc::clone) {
-                Some(function) => traffic.call(function, request),
-                // Every port has a function, if only one that says that it is not configured.
-                None => async {
-                    Problem::new(StatusCode::NOT_FOUND, "no-function", "no function here")
-                        .into_response()
-                }
-                .boxed(),
-            }
-        })
-    }
-}
-
-enum Listener {
-    Port(TcpListener),
-    Socket(UnixListener),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Listener::Port(port) => Ok(Stream::Tcp(port.accept().await?.0)),
-            Listener::Socket(socket) => Ok(Stream::Unix(socket.accept().await?.0)),
-        }
-    }
-}
-
-struct Acceptor {
-    listener: Listener,
-    function: usize,
-    connections: Connections,
-}
-
-impl Acceptor {
-    async fn run(self) {
-        loop {
-            match self.listener.accept().await {
-                Ok(stream) => {
-                    if let Stream::Tcp(tcp) = &stream
-                        && let Err(error) = tcp.set_nodelay(true)
-                    {
-                        tracing::debug!(%error, "Connection was lost at once");
-                        continue;
-                    }
-                    self.connections.serve(Parked {
-                        stream,
-                        unread: Bytes::new(),
-                        function: self.function,
-                        open: self.connections.intake.traffic.open(),
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "Connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            leave: self.leave.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::track::Track;
+use super::upgrade;
 use crate::body::Holding;
 use crate::{BoxError, RequestBody, ResponseBody};
 
@@ -91,9 +92,14 @@ pub(super) struct Answer(Arc<Track>);
 impl Answer {
     /// The answer of a function. It is owed as long as this future, or the body that it yields,
     /// lives.
-    pub(super) fn of(self, function: BoxFuture<'static, Response<ResponseBody>>) -> Answering {
+    pub(super) fn of(
+        self,
+        function: BoxFuture<'static, Response<ResponseBody>>,
+        may_switch: bool,
+    ) -> Answering {
         Answering {
             function,
+            may_switch,
             answer: Some(self),
         }
     }
@@ -108,6 +114,7 @@ impl Drop for Answer {
 /// A function at work. `answer` is `None` once the response is there.
 pub(super) struct Answering {
     function: BoxFuture<'static, Response<ResponseBody>>,
+    may_switch: bool,
     answer: Option<Answer>,
 }
 
@@ -115,8 +122,12 @@ impl Future for Answering {
     type Output = Result<Response<Holding<Option<Answer>>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(self.function.as_mut().poll(cx));
+        let mut response = ready!(self.function.as_mut().poll(cx));
+        let state = upgrade::switched(&mut response, self.may_switch);
         let answer = self.answer.take();
+        if let (Some(state), Some(answer)) = (state, &answer) {
+            answer.0.switch(state);
+        }
         Poll::Ready(Ok(response.map(|body| Holding::new(body, answer))))
     }
 }

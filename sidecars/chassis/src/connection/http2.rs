@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::upgrade;
 use crate::{BoxError, RequestBody, ResponseBody};
 
 /// Most streams of one connection at a time.
@@ -48,7 +49,12 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
         let answer = service(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let mut response = answer.await;
+            // Only HTTP/1.1 knows it.
+            upgrade::switched(&mut response, false);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

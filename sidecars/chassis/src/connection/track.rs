@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 
 /// A condition under which a connection may move; see [`super`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(super) struct Track {
     read: AtomicU64,
     flushed: AtomicBool,
     draining: AtomicBool,
+    /// The state of the answer that switched protocols. There is no request after it.
+    switch: Mutex<Option<Bytes>>,
     owner: AtomicWaker,
     /// A condition that is taken for granted, to show that the tests need it.
     #[cfg(test)]
@@ -53,6 +57,7 @@ impl Default for Track {
             // Nothing has been written yet.
             flushed: AtomicBool::new(true),
             draining: AtomicBool::new(false),
+            switch: Mutex::new(None),
             owner: AtomicWaker::new(),
             #[cfg(test)]
             waived: None,
@@ -71,7 +76,15 @@ impl Track {
 
     /// The connection may be taken from hyper now. To be asked only between two polls of hyper.
     pub(super) fn may_park(&self) -> bool {
-        self.is_draining() && self.is_between_requests() && self.holds(Condition::Flushed)
+        self.is_draining()
+            && self.is_between_requests()
+            && self.is_flushed()
+            && self.switch.lock().is_none()
+    }
+
+    /// Nothing waits to be written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.holds(Condition::Flushed)
     }
 
     /// The next byte from the client belongs to a new request.
@@ -111,6 +124,16 @@ impl Track {
     pub(super) fn read(&self, request: u64) {
         self.read.fetch_max(request, Ordering::AcqRel);
         self.owner.wake();
+    }
+
+    /// The answer to the last request switches protocols.
+    pub(super) fn switch(&self, state: Bytes) {
+        *self.switch.lock() = Some(state);
+    }
+
+    /// The state of the answer that switched protocols.
+    pub(super) fn switched(&self) -> Option<Bytes> {
+        self.switch.lock().take()
     }
 
     pub(super) fn written(&self) {

@@ -121,7 +121,7 @@ impl Giving {
         lock: BorrowedFd<'_>,
     ) -> Result<(), Aborted> {
         self.in_time(link.sender().begin(witness.theirs())).await?;
-        server.park().await;
+        server.park(link.sender().leave()).await;
         self.settled = Instant::now() + SETTLE;
         self.pass_idle(link, server).await?;
         self.committing = true;

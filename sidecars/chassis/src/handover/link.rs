@@ -3,20 +3,27 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{Shutdown, SocketFlags, shutdown};
+use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::message::{HEADER, Hello, Message, Ready, kind};
+use super::message::{HEADER, Hello, Message, Ready, Welcome, kind};
+use crate::Leave;
 use crate::connection::MAX_UNREAD;
+use crate::connection::upgrade::MAX_HAND_OVER;
 use crate::packet::{self, Accepted, Acceptor};
 use crate::server::Parked;
 
-/// Longest message: a connection with everything that hyper may have read of it.
-const MAX_MESSAGE: usize = HEADER + MAX_UNREAD;
+/// Before the state of an upgraded connection: its length.
+const LENGTH: usize = size_of::<u32>();
+/// Longest message: a connection with everything that may have been read of it.
+const MAX_MESSAGE: usize = HEADER + LENGTH + MAX_HAND_OVER;
+const _: () = assert!(MAX_HAND_OVER >= MAX_UNREAD);
 
 /// The end of a connection between two slots.
 ///
@@ -30,10 +37,12 @@ pub(crate) struct Link {
 }
 
 /// Sends messages over a [`Link`].
-///
-/// The stream is used for its place in the reactor only; its socket is of another kind.
 #[derive(Clone, Debug)]
-pub(crate) struct Sender(Arc<UnixStream>);
+pub(crate) struct Sender {
+    /// It is used for its place in the reactor only; its socket is of another kind.
+    stream: Arc<UnixStream>,
+    takes_states: Arc<AtomicBool>,
+}
 
 impl Link {
     /// Connects to the owner.
@@ -42,7 +51,10 @@ impl Link {
     }
 
     fn new(socket: OwnedFd) -> io::Result<Link> {
-        let sender = Sender(Arc::new(UnixStream::from_std(socket.into())?));
+        let sender = Sender {
+            stream: Arc::new(UnixStream::from_std(socket.into())?),
+            takes_states: Arc::new(AtomicBool::new(false)),
+        };
         let (queue, incoming) = mpsc::unbounded_channel();
         let reader = tokio::spawn(read(sender.clone(), queue));
         Ok(Link {
@@ -73,7 +85,7 @@ impl Link {
     /// cannot be sent by the other end.
     pub(crate) fn close(&self) {
         // A connection that is not connected any more is as good as closed.
-        let _ = shutdown(self.sender.0.as_fd(), Shutdown::Both);
+        let _ = shutdown(self.sender.stream.as_fd(), Shutdown::Both);
     }
 }
 
@@ -88,9 +100,9 @@ async fn read(sender: Sender, queue: mpsc::UnboundedSender<Message>) {
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         let received = sender
-            .0
+            .stream
             .async_io(Interest::READABLE, || {
-                packet::receive(sender.0.as_fd(), &mut buffer)
+                packet::receive(sender.stream.as_fd(), &mut buffer)
             })
             .await;
         let message = match received {
@@ -117,26 +129,49 @@ impl Sender {
         &self,
         kind: u8,
         id: u64,
-        data: &[u8],
+        data: &[IoSlice<'_>],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let mut header = [kind; HEADER];
         header[1..].copy_from_slice(&id.to_le_bytes());
-        let parts = [IoSlice::new(&header), IoSlice::new(data)];
-        self.0
+        let parts = [&[IoSlice::new(&header)], data].concat();
+        self.stream
             .async_io(Interest::WRITABLE, || {
-                packet::send(self.0.as_fd(), &parts, descriptors)
+                packet::send(self.stream.as_fd(), &parts, descriptors)
             })
             .await
     }
 
-    pub(crate) async fn hello(&self, hello: &Hello) -> io::Result<()> {
-        self.send(kind::HELLO, 0, &serde_json::to_vec(hello)?, &[])
-            .await
+    /// Notes what the other end has said of itself.
+    pub(crate) fn learn(&self, takes_states: bool) {
+        self.takes_states.store(takes_states, Ordering::Relaxed);
     }
 
-    pub(crate) async fn listeners(&self, listeners: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.send(kind::LISTENERS, 0, &[], listeners).await
+    /// How upgraded connections leave for the other end.
+    pub(crate) fn leave(&self) -> Leave {
+        match self.takes_states.load(Ordering::Relaxed) {
+            true => Leave::HandOver,
+            false => Leave::Close,
+        }
+    }
+
+    async fn send_json(&self, kind: u8, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_vec(value)?;
+        self.send(kind, 0, &[IoSlice::new(&text)], &[]).await
+    }
+
+    pub(crate) async fn hello(&self, hello: &Hello) -> io::Result<()> {
+        self.send_json(kind::HELLO, hello).await
+    }
+
+    pub(crate) async fn listeners(
+        &self,
+        listeners: &[BorrowedFd<'_>],
+        welcome: &Welcome,
+    ) -> io::Result<()> {
+        let text = serde_json::to_vec(welcome)?;
+        self.send(kind::LISTENERS, 0, &[IoSlice::new(&text)], listeners)
+            .await
     }
 
     pub(crate) async fn take(&self) -> io::Result<()> {
@@ -144,8 +179,7 @@ impl Sender {
     }
 
     pub(crate) async fn ready(&self, ready: &Ready) -> io::Result<()> {
-        self.send(kind::READY, 0, &serde_json::to_vec(ready)?, &[])
-            .await
+        self.send_json(kind::READY, ready).await
     }
 
     pub(crate) async fn begin(&self, witness: BorrowedFd<'_>) -> io::Result<()> {
@@ -153,12 +187,20 @@ impl Sender {
     }
 
     pub(crate) async fn refused(&self, reason: &str) -> io::Result<()> {
-        self.send(kind::REFUSED, 0, reason.as_bytes(), &[]).await
+        self.send(kind::REFUSED, 0, &[IoSlice::new(reason.as_bytes())], &[])
+            .await
     }
 
     pub(crate) async fn connection(&self, id: u64, parked: &Parked) -> io::Result<()> {
-        self.send(kind::CONNECTION, id, parked.unread(), &[parked.as_fd()])
-            .await
+        let unread = IoSlice::new(parked.unread());
+        let stream = [parked.as_fd()];
+        let Some(state) = parked.upgraded() else {
+            return self.send(kind::CONNECTION, id, &[unread], &stream).await;
+        };
+        let length = u32::try_from(state.len()).map_err(io::Error::other)?;
+        let length = length.to_le_bytes();
+        let data = [IoSlice::new(&length), IoSlice::new(state), unread];
+        self.send(kind::UPGRADED, id, &data, &stream).await
     }
 
     pub(crate) async fn held(&self, id: u64) -> io::Result<()> {

@@ -6,6 +6,7 @@ use outrigger_control::Slot;
 use serde::{Deserialize, Serialize};
 
 use crate::packet::invalid;
+use crate::server::Passed;
 
 /// Version of the protocol between slots. A slot refuses to follow one of another version.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -25,6 +26,17 @@ pub(crate) struct Hello {
     /// Whether it takes listeners of Unix sockets too.
     #[serde(default)]
     pub(crate) sockets: bool,
+    /// Whether it takes states: those of upgraded connections.
+    #[serde(default)]
+    pub(crate) states: bool,
+}
+
+/// What an owner says with its listeners. A former release says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    /// Whether it takes states, as in [`Hello`].
+    #[serde(default)]
+    pub(crate) states: bool,
 }
 
 /// A standby's request to become active.
@@ -41,22 +53,14 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 pub(crate) enum Message {
     Hello(Hello),
-    Listeners(Vec<OwnedFd>),
+    Listeners(Vec<OwnedFd>, Welcome),
     Take,
     Ready(Ready),
-    Begin {
-        witness: OwnedFd,
-    },
+    Begin { witness: OwnedFd },
     Refused(String),
-    Connection {
-        id: u64,
-        stream: OwnedFd,
-        unread: Bytes,
-    },
+    Connection { id: u64, passed: Passed },
     Held(u64),
-    Commit {
-        lock: OwnedFd,
-    },
+    Commit { lock: OwnedFd },
 }
 
 /// First byte of each kind of message.
@@ -68,6 +72,7 @@ pub(super) mod kind {
     pub(crate) const BEGIN: u8 = b'B';
     pub(crate) const REFUSED: u8 = b'N';
     pub(crate) const CONNECTION: u8 = b'C';
+    pub(crate) const UPGRADED: u8 = b'U';
     pub(crate) const HELD: u8 = b'A';
     pub(crate) const COMMIT: u8 = b'S';
 }
@@ -82,7 +87,13 @@ impl Message {
         let mut descriptor = || descriptors.next().ok_or_else(unknown);
         Ok(match kind {
             kind::HELLO => Message::Hello(serde_json::from_slice(data)?),
-            kind::LISTENERS => Message::Listeners(descriptors.collect()),
+            kind::LISTENERS => {
+                let welcome = match data {
+                    [] => Welcome::default(),
+                    data => serde_json::from_slice(data)?,
+                };
+                Message::Listeners(descriptors.collect(), welcome)
+            }
             kind::TAKE => Message::Take,
             kind::READY => Message::Ready(serde_json::from_slice(data)?),
             kind::BEGIN => Message::Begin {
@@ -91,9 +102,25 @@ impl Message {
             kind::REFUSED => Message::Refused(String::from_utf8_lossy(data).into_owned()),
             kind::CONNECTION => Message::Connection {
                 id,
-                stream: descriptor()?,
-                unread: Bytes::copy_from_slice(data),
+                passed: Passed {
+                    stream: descriptor()?,
+                    unread: Bytes::copy_from_slice(data),
+                    upgraded: None,
+                },
             },
+            kind::UPGRADED => {
+                let (length, data) = data.split_first_chunk().ok_or_else(unknown)?;
+                let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| unknown())?;
+                let (state, unread) = data.split_at_checked(length).ok_or_else(unknown)?;
+                Message::Connection {
+                    id,
+                    passed: Passed {
+                        stream: descriptor()?,
+                        unread: Bytes::copy_from_slice(unread),
+                        upgraded: Some(Bytes::copy_from_slice(state)),
+                    },
+                }
+            }
             kind::HELD => Message::Held(id),
             kind::COMMIT => Message::Commit {
                 lock: descriptor()?,

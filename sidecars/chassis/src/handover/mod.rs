@@ -22,6 +22,10 @@
 //! gave up and goes on; its end without a byte says that the owner died, so that the standby may
 //! keep what it holds.
 //!
+//! A slot of a former release is told nothing that it does not know: `Hello`, and the data of
+//! `Listeners`, say whether a slot takes states. Without them upgraded connections, which move as
+//! connections with a state of their function, stay where they are.
+//!
 //! Connections that were busy follow one by one: the former owner is the standby now, and a
 //! standby passes every connection that it still has, as soon as it is between two requests, with
 //! `Connection` on the same socket on which it waits.
@@ -35,6 +39,6 @@ mod witness;
 
 pub(crate) use give::give;
 pub(crate) use link::{Link, OwnerId, OwnerSocket, Sender};
-pub(crate) use message::{Hello, Message, PROTOCOL, Ready};
+pub(crate) use message::{Hello, Message, PROTOCOL, Ready, Welcome};
 pub(crate) use pass::Passing;
 pub(crate) use take::{Taken, Took, take};

@@ -108,8 +108,8 @@ async fn hold(
 ) -> io::Result<OwnerLock> {
     loop {
         match link.receive().await {
-            Some(Message::Connection { id, stream, unread }) => {
-                held.push(intake.receive(stream, unread)?);
+            Some(Message::Connection { id, passed }) => {
+                held.push(intake.receive(passed)?);
                 link.sender().held(id).await?;
             }
             Some(Message::Commit { lock }) => return OwnerLock::received(lock, state),

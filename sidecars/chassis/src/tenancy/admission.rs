@@ -2,13 +2,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 
 use super::{Hosted, Peers};
 use crate::body::refuse;
-use crate::{Function, Problem, RequestBody, ResponseBody};
+use crate::{Function, HandOver, Problem, RequestBody, ResponseBody, Upgraded};
 
 /// Answers the requests of one connection by the function of the application that it comes from.
 pub(crate) struct Admission {
@@ -46,6 +47,20 @@ impl Function for Admission {
                     refuse(request.into_body(), problem).await
                 }
             }
+        }
+        .boxed()
+    }
+    fn upgraded(
+        self: Arc<Self>,
+        state: Bytes,
+        connection: Upgraded,
+    ) -> BoxFuture<'static, Option<HandOver>> {
+        async move {
+            let application = self.peers.application(self.peer).await?;
+            let hosted = self.hosted.load();
+            let function = hosted.function_of(&application, &self.function).cloned();
+            drop(hosted);
+            function?.upgraded(state, connection).await
         }
         .boxed()
     }

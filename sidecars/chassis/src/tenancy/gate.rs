@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::body::{Holding, closing, refuse};
-use crate::{BoxError, Function, NotWarm, Problem, RequestBody, ResponseBody};
+use crate::{BoxError, Function, HandOver, NotWarm, Problem, RequestBody, ResponseBody, Upgraded};
 
 /// What refused callers are told to wait, in seconds.
 const RETRY_AFTER: u32 = 1;
@@ -278,6 +278,14 @@ impl Function for Guarded {
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
         Arc::clone(&self.function).warm()
+    }
+
+    fn upgraded(
+        self: Arc<Self>,
+        state: Bytes,
+        connection: Upgraded,
+    ) -> BoxFuture<'static, Option<HandOver>> {
+        Arc::clone(&self.function).upgraded(state, connection)
     }
 }
 

@@ -4,7 +4,7 @@ use outrigger_control::Slot;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::handover::{Hello, Link, Message, Ready, Sender};
+use crate::handover::{Hello, Link, Message, Ready, Sender, Welcome};
 use crate::listeners::Listeners;
 use crate::roles;
 use crate::server::Intake;
@@ -45,7 +45,9 @@ impl Attendance {
             true => listeners.descriptors(),
             false => listeners.ports_only(),
         };
-        let given = link.sender().listeners(&descriptors).await;
+        link.sender().learn(hello.states);
+        let welcome = Welcome { states: true };
+        let given = link.sender().listeners(&descriptors, &welcome).await;
         drop(descriptors);
         drop(listeners);
         if given.is_err() {
@@ -62,8 +64,8 @@ impl Attendance {
     pub(super) async fn attend(self, mut link: Link) -> Departure {
         loop {
             match link.receive().await {
-                Some(Message::Connection { id, stream, unread }) => {
-                    let parked = match self.intake.receive(stream, unread) {
+                Some(Message::Connection { id, passed }) => {
+                    let parked = match self.intake.receive(passed) {
                         Ok(parked) => parked,
                         Err(error) => {
                             tracing::error!(%error, "Connection of the standby was refused");

@@ -34,7 +34,7 @@ use crate::supervisor::channel::{Channel, Message};
 use crate::tenancy::{Gates, Hosted, Peers};
 use crate::traffic::Traffic;
 use crate::warmth::Warmth;
-use crate::{Builder, Secrets, limits};
+use crate::{Builder, Leave, Secrets, limits};
 use control::{Direction, Follower};
 use own::Owning;
 use stand::Attempts;
@@ -249,7 +249,7 @@ impl Worker {
     /// Finishes as the last slot of its pod: there is nobody to hand over to.
     async fn drain(&mut self) -> Next {
         self.status.role(Role::Draining);
-        self.server.park().await;
+        self.server.park(Leave::Close).await;
         let traffic = Arc::clone(self.server.traffic());
         let limit = tokio::time::sleep(DRAIN_LIMIT + LAST);
         tokio::pin!(limit);

@@ -80,6 +80,7 @@ impl Worker {
             slot: self.settings.slot,
             version: self.settings.version.clone(),
             sockets: true,
+            states: true,
         };
         if link.sender().hello(&hello).await.is_err() {
             return Err(NotJoined::Gone);
@@ -89,7 +90,10 @@ impl Worker {
             () = self.stop.told(), if heed_stop => return Err(NotJoined::Stopped),
         };
         let descriptors = match answer {
-            Some(Message::Listeners(descriptors)) => descriptors,
+            Some(Message::Listeners(descriptors, welcome)) => {
+                link.sender().learn(welcome.states);
+                descriptors
+            }
             Some(Message::Refused(reason)) => return Err(NotJoined::Refused(reason)),
             Some(other) => {
                 return Err(NotJoined::Refused(format!(

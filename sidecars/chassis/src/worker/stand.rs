@@ -65,7 +65,7 @@ impl Worker {
     /// Waits at the owner's side, passing it the connections that this worker still has, until an
     /// order or the owner's end makes it active.
     pub(super) async fn stand(&mut self, mut link: Link) -> Next {
-        self.server.park().await;
+        self.server.park(link.sender().leave()).await;
         self.status.role(Role::Standby);
         self.attempts.meet(OwnerId::at(&self.state.owner_socket()));
         let traffic = Arc::clone(self.server.traffic());

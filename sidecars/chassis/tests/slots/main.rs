@@ -16,6 +16,7 @@ mod crashes;
 mod handovers;
 mod hangs;
 mod http2;
+mod lines;
 mod load;
 mod orders;
 mod peer;
@@ -28,6 +29,7 @@ mod stops;
 mod supervision;
 mod tally;
 mod tenants;
+mod upgrades;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         tenants::trials(),
         sockets::trials(),
         http2::trials(),
+        upgrades::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -30,7 +30,7 @@ fn owner_socket(pod: &Pod) -> PathBuf {
 
 /// What a new side has done when it dies or hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum NewSide {
+pub(crate) enum NewSide {
     Connected,
     Greeted,
     HasListeners,
@@ -60,11 +60,20 @@ impl NewSide {
         self >= NewSide::Begun
     }
 
-    /// Plays slot b, by the order of a term, up to this stage.
+    /// Plays slot b of a former release, by the order of a term, up to this stage.
     fn play(self, pod: &Pod, term: u64) -> (Peer, Vec<Packet>) {
+        self.play_as(pod, term, false)
+    }
+
+    /// Plays slot b, by the order of a term, up to this stage. A former release does not say
+    /// whether it takes states.
+    pub(crate) fn play_as(self, pod: &Pod, term: u64, states: bool) -> (Peer, Vec<Packet>) {
         let peer = Peer::connect(&owner_socket(pod));
         let mut packets = Vec::new();
-        let hello = json!({"protocol": 1, "slot": "b", "version": "by hand"});
+        let mut hello = json!({"protocol": 1, "slot": "b", "version": "by hand"});
+        if states {
+            hello["states"] = true.into();
+        }
         if self >= NewSide::Greeted {
             peer.send('H', 0, hello.to_string().as_bytes(), &[]);
         }
@@ -84,7 +93,8 @@ impl NewSide {
             _ => 0,
         };
         for _ in 0..held {
-            let packet = peer.expect('C');
+            let packet = peer.receive().expect("a connection");
+            assert!(matches!(packet.kind, 'C' | 'U'), "{packet:?}");
             peer.send('A', packet.id, &[], &[]);
             packets.push(packet);
         }

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use outrigger_chassis::{
-    Builder, Function, Functions, InvalidDocument, NotWarm, RequestBody, ResponseBody, Secrets,
+    Builder, Function, Functions, HandOver, InvalidDocument, NotWarm, RequestBody, ResponseBody,
+    Secrets, Upgraded,
 };
 use outrigger_control::{Document, FunctionDocument, FunctionKind, Values, layout};
 use serde::{Deserialize, Serialize};
+
+use crate::lines;
 
 /// How long the path `/slow` takes.
 const SLOW: Duration = Duration::from_millis(200);
@@ -90,6 +94,9 @@ impl Function for Echo {
         request: Request<RequestBody>,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
         async move {
+            if let Some(switched) = lines::switch(&request) {
+                return switched;
+            }
             let uri = request.uri().clone();
             if uri.path() == "/slow" {
                 tokio::time::sleep(SLOW).await;
@@ -109,6 +116,14 @@ impl Function for Echo {
             Response::new(body.boxed_unsync())
         }
         .boxed()
+    }
+
+    fn upgraded(
+        self: Arc<Self>,
+        state: Bytes,
+        connection: Upgraded,
+    ) -> BoxFuture<'static, Option<HandOver>> {
+        lines::speak(state, connection).boxed()
     }
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {

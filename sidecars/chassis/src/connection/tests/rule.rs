@@ -125,6 +125,7 @@ async fn run(traffic: &Traffic, handover: Handover, count: &Count) -> Outcome {
         match end {
             End::Closed => break false,
             End::Failed(_) => break true,
+            End::Switched { .. } => unreachable!("no request asks for it"),
             End::Parked { io: parked, unread } => {
                 count.handovers.fetch_add(1, Ordering::Relaxed);
                 count
