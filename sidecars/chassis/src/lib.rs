@@ -52,6 +52,7 @@ mod command;
 mod configuration;
 mod connection;
 mod control_files;
+mod credentials;
 mod custom;
 mod function;
 mod handover;
@@ -77,6 +78,7 @@ mod worker;
 pub use body::{full, json, read_body};
 pub use command::main;
 pub use connection::upgrade::{HandOver, Leave, Upgraded, switch_protocols};
+pub use credentials::{Credential, CredentialUnusable, Credentials};
 pub use custom::custom;
 pub use function::{
     BoxError, Builder, Function, Functions, InvalidDocument, NotWarm, RequestBody, ResponseBody,
