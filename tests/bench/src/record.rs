@@ -30,6 +30,8 @@ pub enum Shape {
     KeepAlive,
     /// Each on a connection of its own.
     NewConnection,
+    /// On kept connections, and each tenth is the last one of its connection.
+    Mixed,
     /// The answer takes three seconds.
     SlowAnswer,
     /// The body is 1 MB in chunks, sent over a quarter of a second.

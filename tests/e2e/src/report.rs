@@ -6,7 +6,7 @@ mod placements;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::placements::{Found, LocalShare, Placement, Placements, share};
 use crate::load::Latency;
@@ -79,7 +79,7 @@ pub struct Pods {
 }
 
 /// The times of one swap.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SwapTimes {
     /// The image before.

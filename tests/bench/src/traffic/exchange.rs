@@ -108,7 +108,11 @@ impl Connection {
                 self.stream.write_all(text.as_bytes()).await?;
                 Ok(SLOW)
             }
-            Shape::KeepAlive | Shape::NewConnection | Shape::Pipelined | Shape::Http2 => {
+            Shape::KeepAlive
+            | Shape::NewConnection
+            | Shape::Mixed
+            | Shape::Pipelined
+            | Shape::Http2 => {
                 self.stream.write_all(text.as_bytes()).await?;
                 Ok(Duration::ZERO)
             }

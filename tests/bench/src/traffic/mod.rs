@@ -122,7 +122,12 @@ async fn worker(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
         }
         let first = shared.next.fetch_add(batch, Ordering::Relaxed);
         send(&shared, first, batch, due, &mut connection).await;
-        if shared.plan.shape == Shape::NewConnection {
+        let last = match shared.plan.shape {
+            Shape::NewConnection => true,
+            Shape::Mixed => first.is_multiple_of(10),
+            _ => false,
+        };
+        if last {
             connection = None;
         }
     }

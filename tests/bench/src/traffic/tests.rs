@@ -134,6 +134,7 @@ async fn a_good_server_gives_no_cause_for_complaint() {
     for shape in [
         Shape::KeepAlive,
         Shape::NewConnection,
+        Shape::Mixed,
         Shape::SplitHead,
         Shape::Pipelined,
     ] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use outrigger_bench::ledger::Verdict;
 use outrigger_bench::record::Sample;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::report::SwapTimes;
 
@@ -20,7 +20,7 @@ pub struct Window {
 }
 
 /// Latencies in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// How many requests.
     pub count: usize,
@@ -33,7 +33,7 @@ pub struct Quantiles {
 }
 
 /// Latencies between swaps, during swaps, and in each phase of swaps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latencies {
     /// Between swaps.
     pub outside: Quantiles,
@@ -44,11 +44,11 @@ pub struct Latencies {
 }
 
 /// What a row shows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Name of the row.
-    pub row: &'static str,
+    pub row: String,
     /// Requests in a second that were sent.
     pub rate: f64,
     /// Requests that were sent.
@@ -76,8 +76,29 @@ pub struct Figures {
     pub failures: Vec<String>,
 }
 
+impl Figures {
+    /// Whether nothing was lost, closed or disturbed.
+    pub fn is_good(&self) -> bool {
+        // What moves clients of HTTP/2 is that they open another connection.
+        let closed = match self.row.as_str() {
+            "http2" => 0,
+            _ => self.closed,
+        };
+        self.sent == self.answered
+            && [
+                self.failed,
+                self.verdict.lost,
+                self.verdict.duplicated,
+                closed,
+                self.primary_restarts,
+                self.ready_transitions,
+                self.endpoint_slice_writes,
+            ] == [0; 7]
+    }
+}
+
 impl Quantiles {
-    fn of(latencies: impl Iterator<Item = u64>) -> Quantiles {
+    pub(super) fn of(latencies: impl Iterator<Item = u64>) -> Quantiles {
         let mut sorted: Vec<_> = latencies.collect();
         sorted.sort_unstable();
         let at = |part: f64| {

@@ -1,16 +1,24 @@
-//! Swaps under each shape of load: `bench-swap [SWAPS [WORD]]`, for the rows with the word in their
-//! names. Ends well only if nothing was lost.
+//! Swaps under each shape of load, and what can go wrong with them: `bench-swap [SWAPS [WORD]]`, for
+//! the parts with the word in their names. Ends well only if nothing was lost.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use outrigger_e2e::bench::{Figures, Ground, Images, ROWS, run};
+use outrigger_e2e::bench::{
+    Figures, Ground, Images, KillFigures, ROWS, Replacement, Row, compare, kill_slot, kill_workers,
+    run,
+};
 use outrigger_e2e::progress::Progress;
 use outrigger_e2e::project;
 use outrigger_e2e::site::Site;
+use serde::Serialize;
 
 /// Swaps in a row when none are asked for.
 const SWAPS: usize = 20;
+/// Fresh pods, a slot of which is killed.
+const SLOTS: usize = 3;
+/// Most new versions that are brought in each of the ways side by side.
+const SIDE_BY_SIDE: usize = 5;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -25,6 +33,39 @@ async fn main() -> ExitCode {
     }
 }
 
+/// One part of the whole.
+#[derive(Clone, Copy)]
+enum Part {
+    Row(Row),
+    KilledWorkers,
+    KilledSlots,
+    SideBySide,
+}
+
+impl Part {
+    fn all() -> Vec<Part> {
+        let mut parts: Vec<_> = ROWS.into_iter().map(Part::Row).collect();
+        parts.extend([Part::KilledWorkers, Part::KilledSlots, Part::SideBySide]);
+        parts
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Part::Row(row) => row.name,
+            Part::KilledWorkers => "killed-workers",
+            Part::KilledSlots => "killed-slots",
+            Part::SideBySide => "side-by-side",
+        }
+    }
+}
+
+struct Bench<'a> {
+    site: Site,
+    images: Images,
+    swaps: usize,
+    progress: &'a Progress,
+}
+
 async fn bench(progress: &Progress) -> anyhow::Result<bool> {
     let mut arguments = std::env::args().skip(1);
     let swaps = match arguments.next() {
@@ -32,45 +73,96 @@ async fn bench(progress: &Progress) -> anyhow::Result<bool> {
         None => SWAPS,
     };
     let word = arguments.next().unwrap_or_default();
-    let rows: Vec<_> = ROWS.iter().filter(|row| row.name.contains(&word)).collect();
-    anyhow::ensure!(!rows.is_empty(), "no row has {word} in its name");
+    let mut parts = Part::all();
+    parts.retain(|part| part.name().contains(&word));
+    anyhow::ensure!(!parts.is_empty(), "no part has {word} in its name");
     let site = Site::open().await?;
     let images = progress.step("images built and pushed", Images::ensure(&site));
-    let images = images.await?;
-    let directory = project::target().join("bench");
-    std::fs::create_dir_all(&directory)?;
+    let bench = Bench {
+        images: images.await?,
+        site,
+        swaps,
+        progress,
+    };
     let mut good = true;
-    for row in rows {
-        let ground = progress.step("a fresh pod", Ground::open(&site, images.clone()));
-        let ground = ground.await?;
-        let figures = run(&site, &ground, row, swaps, progress).await;
-        let figures = figures.with_context(|| format!("row {}", row.name))?;
-        let file = directory.join(format!("swap-{}.json", row.name));
-        std::fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n")?;
-        println!("{}", line(&figures));
-        good &= is_good(&figures);
+    for part in parts {
+        let played = bench.play(part).await;
+        // One part that fails leaves the others their turn.
+        good &= played.unwrap_or_else(|error| {
+            progress.say(format_args!("{}: {error:#}", part.name()));
+            false
+        });
     }
-    println!("the figures: {}", directory.display());
     Ok(good)
 }
 
-fn is_good(figures: &Figures) -> bool {
-    let verdict = figures.verdict;
-    // What moves connections in HTTP/2 is that clients open others.
-    let closed = match figures.row {
-        "http2" => 0,
-        _ => figures.closed,
-    };
-    figures.sent == figures.answered
-        && [
-            figures.failed,
-            verdict.lost,
-            verdict.duplicated,
-            closed,
-            figures.primary_restarts,
-            figures.ready_transitions,
-            figures.endpoint_slice_writes,
-        ] == [0; 7]
+impl Bench<'_> {
+    async fn play(&self, part: Part) -> anyhow::Result<bool> {
+        match part {
+            Part::Row(row) => {
+                let ground = self.ground().await?;
+                let figures = run(&self.site, &ground, &row, self.swaps, self.progress).await?;
+                println!("{}", line(&figures));
+                self.keep(part, &figures)?;
+                Ok(figures.is_good())
+            }
+            Part::KilledWorkers => {
+                let ground = self.ground().await?;
+                let kills = kill_workers(&self.site, &ground, self.swaps, self.progress);
+                self.killed(part, &kills.await?)
+            }
+            Part::KilledSlots => {
+                let mut all: Option<KillFigures> = None;
+                for _ in 0..SLOTS {
+                    let ground = self.ground().await?;
+                    let found = kill_slot(&self.site, &ground).await?;
+                    all = Some(match all {
+                        Some(before) => before.and(found),
+                        None => found,
+                    });
+                }
+                self.killed(part, &all.context("no slot")?)
+            }
+            Part::SideBySide => self.side_by_side().await,
+        }
+    }
+
+    async fn side_by_side(&self) -> anyhow::Result<bool> {
+        let swaps = self.swaps.min(SIDE_BY_SIDE);
+        let ground = self.ground().await?;
+        let mut all = Vec::new();
+        for way in Replacement::ALL {
+            let found = compare(&self.site, &ground, way, swaps, self.progress).await?;
+            println!("{}", serde_json::to_string(&found)?);
+            all.push(found);
+        }
+        self.keep(Part::SideBySide, &all)?;
+        let own = all.first().context("no way")?;
+        let zeros = [own.failed, own.closed, own.application_restarts];
+        Ok(zeros == [0; 3])
+    }
+
+    async fn ground(&self) -> anyhow::Result<Ground> {
+        let ground = Ground::open(&self.site, self.images.clone());
+        self.progress.step("a fresh pod", ground).await
+    }
+
+    fn killed(&self, part: Part, figures: &KillFigures) -> anyhow::Result<bool> {
+        println!("{}", serde_json::to_string(figures)?);
+        self.keep(part, figures)?;
+        Ok(figures.is_good())
+    }
+
+    /// Writes figures to a file named after their part.
+    fn keep(&self, part: Part, figures: &impl Serialize) -> anyhow::Result<()> {
+        let directory = project::target().join("bench");
+        std::fs::create_dir_all(&directory)?;
+        let file = directory.join(format!("swap-{}.json", part.name()));
+        std::fs::write(&file, serde_json::to_string_pretty(figures)? + "\n")?;
+        self.progress
+            .say(format_args!("figures: {}", file.display()));
+        Ok(())
+    }
 }
 
 /// A row of the table in `docs/benchmarks/swap.md`.
