@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use outrigger_control::{
     AnyDocument, ConfigurationReport, Document, Refusal, SharedDocument, TenantDocument,
+    told_of_tenants,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -236,7 +237,7 @@ impl Configuration {
         for (application, error) in &refused {
             tracing::error!(application, error, "Part of the configuration was refused");
         }
-        self.report.refused_tenants = refused;
+        self.report.refused_tenants = told_of_tenants(&refused);
     }
 
     fn keep(&self, hash: &str, document: AnyDocument) {

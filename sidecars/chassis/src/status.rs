@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_control::{ConfigurationReport, HandoverReport, Pair, Report, Role, TrafficReport};
+use outrigger_control::{
+    ConfigurationReport, HandoverReport, Pair, Report, Role, TrafficReport, told_of_tenants,
+};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +19,7 @@ use crate::ownership::StateDirectory;
 use crate::roles;
 use crate::settings::Settings;
 use crate::traffic::Traffic;
+use crate::warmth::Cold;
 
 /// The parts of a slot's report, gathered from those who know them.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub(crate) struct Status {
     state: StateDirectory,
     traffic: Arc<Traffic>,
     warm: watch::Receiver<Result<(), String>>,
+    cold: watch::Receiver<Cold>,
     worker_restarts: u64,
     parts: Mutex<Parts>,
     metrics: Metrics,
@@ -60,7 +64,7 @@ impl Status {
         settings: &Settings,
         state: StateDirectory,
         traffic: Arc<Traffic>,
-        warm: watch::Receiver<Result<(), String>>,
+        (warm, cold): (watch::Receiver<Result<(), String>>, watch::Receiver<Cold>),
         worker_restarts: u64,
         registry: &mut Registry,
     ) -> Status {
@@ -71,6 +75,7 @@ impl Status {
             state,
             traffic,
             warm,
+            cold,
             worker_restarts,
             parts: Mutex::new(Parts {
                 role: Role::Starting,
@@ -164,6 +169,7 @@ impl Status {
             order_refused: parts.order_refused.clone(),
             warm: not_warm.is_none(),
             not_warm,
+            cold_tenants: told_of_tenants(&self.cold.borrow()),
             configuration: parts.configuration.clone(),
             worker_restarts: self.worker_restarts,
             drained: role != Role::Active && connections == 0,
@@ -196,6 +202,7 @@ pub(crate) fn failed(settings: &Settings, worker_restarts: u64, reason: &str) ->
         order_refused: None,
         warm: false,
         not_warm: Some(format!("its worker cannot run: {reason}")),
+        cold_tenants: Cold::new(),
         configuration: ConfigurationReport::default(),
         worker_restarts,
         drained: true,

@@ -1,9 +1,10 @@
 //! Whether the functions could answer at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -15,6 +16,8 @@ use crate::tenancy::Hosted;
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
+/// In one of so many attempts, applications that were warm are asked again.
+const ROUNDS: u32 = 5;
 
 /// Asks every function once whether it is warm; otherwise says which is not, and why.
 pub(crate) async fn check(functions: &Functions) -> Result<(), String> {
@@ -33,6 +36,16 @@ pub(crate) async fn check(functions: &Functions) -> Result<(), String> {
     }
 }
 
+/// Asks before a handover once more whether the functions are warm. Those of several applications
+/// are asked all the time, and a store of one that went away just now is not to keep the others
+/// from a new image.
+pub(crate) async fn test(functions: &Hosted) -> Result<(), String> {
+    match functions.is_shared() {
+        true => Ok(()),
+        false => check(functions.all()).await,
+    }
+}
+
 /// Asks until every function is warm, and reports each answer.
 pub(crate) async fn until_warm(functions: &Functions, mut report: impl FnMut(Result<(), String>)) {
     loop {
@@ -47,22 +60,36 @@ pub(crate) async fn until_warm(functions: &Functions, mut report: impl FnMut(Res
 }
 
 /// Warms the functions of the newest configuration.
+///
+/// Applications that share a sidecar are warmed each for itself. They are asked again and again, so
+/// that both slots know at a swap whose store is away.
 pub(crate) struct Warmth {
     state: watch::Sender<Result<(), String>>,
+    cold: watch::Sender<Cold>,
     attempt: Option<JoinHandle<()>>,
 }
+
+/// Applications that are not warm, and why.
+pub(crate) type Cold = BTreeMap<String, String>;
 
 impl Warmth {
     pub(crate) fn new() -> Warmth {
         Warmth {
             state: watch::Sender::new(Err("there is no configuration yet".to_owned())),
+            cold: watch::Sender::default(),
             attempt: None,
         }
     }
 
-    /// Whether the functions are warm, or why they are not.
+    /// Whether the functions are warm, or why they are not. With several applications, whether one
+    /// is, after all were asked.
     pub(crate) fn watch(&self) -> watch::Receiver<Result<(), String>> {
         self.state.subscribe()
+    }
+
+    /// The applications that are not warm.
+    pub(crate) fn cold(&self) -> watch::Receiver<Cold> {
+        self.cold.subscribe()
     }
 
     /// Begins anew with other functions.
@@ -70,18 +97,80 @@ impl Warmth {
         if let Some(former) = self.attempt.take() {
             former.abort();
         }
-        let state = self.state.clone();
+        let (state, cold) = (self.state.clone(), self.cold.clone());
         state.send_modify(|now| *now = Err("the functions are being warmed".to_owned()));
         self.attempt = Some(tokio::spawn(async move {
-            until_warm(functions.all(), |answer| {
-                if let Err(reason) = &answer {
-                    tracing::warn!(reason, "Functions are not warm");
-                }
-                state.send_modify(|now| *now = answer);
+            let Some(tenants) = functions.tenants() else {
+                cold.send_replace(Cold::new());
+                return until_warm(functions.all(), |answer| {
+                    if let Err(reason) = &answer {
+                        tracing::warn!(reason, "Functions are not warm");
+                    }
+                    state.send_modify(|now| *now = answer);
+                })
+                .await;
+            };
+            attend(tenants, |found| {
+                tell(cold.borrow().clone(), found);
+                let answer = some_warm(tenants.len(), found);
+                cold.send_if_modified(|now| replace(now, found.clone()));
+                state.send_if_modified(|now| replace(now, answer));
             })
             .await;
         }));
     }
+}
+
+/// Asks every application, for ever: those that are not warm soon again, the others now and then.
+async fn attend(tenants: &BTreeMap<String, Functions>, mut report: impl FnMut(&Cold)) {
+    let mut cold = Cold::new();
+    for round in 0_u32.. {
+        let due = tenants
+            .iter()
+            .filter(|(name, _)| round.is_multiple_of(ROUNDS) || cold.contains_key(*name));
+        let asked = due.map(|(name, functions)| async move { (name, check(functions).await) });
+        for (name, answer) in join_all(asked).await {
+            match answer {
+                Ok(()) => cold.remove(name),
+                Err(reason) => cold.insert(name.clone(), reason),
+            };
+        }
+        report(&cold);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether one of several applications is warm, if there is any.
+fn some_warm(tenants: usize, cold: &Cold) -> Result<(), String> {
+    match cold.first_key_value() {
+        Some((application, reason)) if cold.len() == tenants => {
+            Err(format!("application {application}: {reason}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Logs what has changed.
+fn tell(former: Cold, found: &Cold) {
+    for (application, reason) in found {
+        if former.get(application) != Some(reason) {
+            tracing::warn!(
+                application,
+                reason,
+                "Functions of an application are not warm"
+            );
+        }
+    }
+    for application in former.keys().filter(|name| !found.contains_key(*name)) {
+        tracing::info!(application, "Functions of an application are warm again");
+    }
+}
+
+/// Puts a value in place; whether it is another one.
+fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
+    let changed = *place != value;
+    *place = value;
+    changed
 }
 
 #[cfg(test)]
@@ -164,5 +253,75 @@ mod tests {
             reason.unwrap_err(),
             "the functions were not warm within 2 s"
         );
+    }
+
+    fn tenants(attempts: &[(&str, u32)]) -> Arc<Hosted> {
+        let tenants = attempts.iter().map(|(application, attempt)| {
+            let own = functions(&[("entries", *attempt)]);
+            ((*application).to_owned(), own.all().clone())
+        });
+        Arc::new(Hosted::shared(tenants.collect()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_that_is_not_warm_keeps_no_other_from_being_served() {
+        let mut warmth = Warmth::new();
+        let (mut watch, mut cold) = (warmth.watch(), warmth.cold());
+        warmth.begin(tenants(&[("bank", 1), ("shop", 0)]));
+        watch.wait_for(Result::is_ok).await.unwrap();
+        let reason = "the functions were not warm within 2 s".to_owned();
+        let shop = BTreeMap::from([("shop".to_owned(), reason)]);
+        assert_eq!(*cold.borrow(), shop);
+        warmth.begin(tenants(&[("bank", 1), ("shop", 2)]));
+        cold.wait_for(BTreeMap::is_empty).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_warm_without_one_warm_application() {
+        let mut warmth = Warmth::new();
+        let (mut watch, mut cold) = (warmth.watch(), warmth.cold());
+        warmth.begin(tenants(&[("bank", 2), ("shop", 0)]));
+        let is_about_bank = |state: &Result<(), String>| matches!(state, Err(reason) if reason.starts_with("application bank: "));
+        watch.wait_for(is_about_bank).await.unwrap();
+        watch.wait_for(Result::is_ok).await.unwrap();
+        cold.wait_for(|cold| cold.len() == 1).await.unwrap();
+    }
+
+    /// Warm when asked first, and never again.
+    struct WarmOnce(AtomicU32);
+
+    impl Function for WarmOnce {
+        fn call(
+            self: Arc<Self>,
+            _: Request<RequestBody>,
+        ) -> BoxFuture<'static, Response<ResponseBody>> {
+            unreachable!("nothing calls the function")
+        }
+
+        fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
+            async move {
+                match self.0.fetch_add(1, SeqCst) {
+                    0 => Ok(()),
+                    _ => Err(NotWarm("the store went away".to_owned())),
+                }
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_whose_store_goes_away_is_told() {
+        let function: Arc<dyn Function> = Arc::new(WarmOnce(AtomicU32::new(0)));
+        let once = Functions::from([("entries".to_owned(), function)]);
+        let bank = functions(&[("entries", 1)]).all().clone();
+        let hosted = [("bank".to_owned(), bank), ("shop".to_owned(), once)];
+        let mut warmth = Warmth::new();
+        let mut cold = warmth.cold();
+        warmth.begin(Arc::new(Hosted::shared(hosted.into())));
+        let shop = "function entries: the store went away".to_owned();
+        cold.wait_for(|cold| cold.get("shop") == Some(&shop))
+            .await
+            .unwrap();
+        assert!(warmth.watch().borrow().is_ok());
     }
 }

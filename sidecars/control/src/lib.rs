@@ -21,5 +21,8 @@ pub use hash::content_hash;
 pub use order::{
     Answered, InvalidOrder, MAX_TERM_STEP, Notes, Order, Pair, PerSlot, Phase, Soaked,
 };
-pub use report::{ConfigurationReport, HandoverReport, Refusal, Report, Role, TrafficReport};
+pub use report::{
+    ConfigurationReport, HandoverReport, MOST_TENANTS_TOLD, Refusal, Report, Role, TrafficReport,
+    told_of_tenants,
+};
 pub use slot::{Slot, UnknownSlot};

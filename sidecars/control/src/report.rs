@@ -4,6 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Pair, Slot};
 
+/// Most applications that a list of a report names: the first by name.
+pub const MOST_TENANTS_TOLD: usize = 100;
+/// Longest reason beside one, in characters.
+const LONGEST_REASON: usize = 200;
+
+/// What a report says of applications, each with a reason, so that it is never larger than its
+/// readers allow.
+pub fn told_of_tenants(reasons: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let told = reasons.iter().take(MOST_TENANTS_TOLD);
+    let told = told.map(|(application, reason)| {
+        let reason = reason.chars().take(LONGEST_REASON).collect();
+        (application.clone(), reason)
+    });
+    told.collect()
+}
+
 /// What a slot says of itself on `GET /status` of its admin port. A hint for the operator, not proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +45,10 @@ pub struct Report {
     /// Why it is not warm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_warm: Option<String>,
+    /// Applications of a shared sidecar that could not be served at once, and why. A slot with
+    /// others that could is warm. Bounded by [`told_of_tenants`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cold_tenants: BTreeMap<String, String>,
     /// The configuration in use.
     pub configuration: ConfigurationReport,
     /// How often the slot's worker was restarted in this container.
@@ -67,7 +87,8 @@ pub struct ConfigurationReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
     /// Applications of a shared sidecar whose part of the document in `hash` was refused, and why:
-    /// what was found, where, and what is allowed. Their former parts go on.
+    /// what was found, where, and what is allowed. Their former parts go on. Bounded by
+    /// [`told_of_tenants`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused_tenants: BTreeMap<String, String>,
 }

@@ -98,7 +98,7 @@ impl Settling {
                 Some(Refused {
                     pod: pod.name.clone(),
                     slot: report.slot,
-                    message: refusal(pod, report)?.to_owned(),
+                    message: refusal(pod, report)?,
                 })
             });
             asked.settled =
@@ -147,10 +147,28 @@ fn is_decided(pod: &SwapPod, report: &Report) -> bool {
     report.configuration.hash.as_ref() == Some(wanted) || refusal(pod, report).is_some()
 }
 
-fn refusal<'a>(pod: &SwapPod, report: &'a Report) -> Option<&'a str> {
+/// What a slot has against its document, or against an application's part of it.
+fn refusal(pod: &SwapPod, report: &Report) -> Option<String> {
     let wanted = pod.order.config.of(report.slot);
-    let refused = report.configuration.refused.as_ref()?;
-    (refused.hash == *wanted).then_some(refused.message.as_str())
+    let configuration = &report.configuration;
+    if let Some(refused) = &configuration.refused
+        && refused.hash == *wanted
+    {
+        return Some(refused.message.clone());
+    }
+    if configuration.hash.as_ref() != Some(wanted) {
+        return None;
+    }
+    let refused = &configuration.refused_tenants;
+    let (application, message) = refused.first_key_value()?;
+    let others = match refused.len() {
+        1 => String::new(),
+        several => format!(
+            "; the parts of {} other applications are refused too",
+            several - 1
+        ),
+    };
+    Some(format!("application {application}: {message}{others}"))
 }
 
 #[cfg(test)]

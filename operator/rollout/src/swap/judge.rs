@@ -1,8 +1,10 @@
 //! Whether a revision on trial has failed in a pod.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use outrigger_api::conditions::reason;
-use outrigger_control::{Phase, Report, Slot};
+use outrigger_control::{MOST_TENANTS_TOLD, Phase, Report, Slot};
 
 use super::{SOON, Step, Swap};
 use crate::answer::Answer;
@@ -12,6 +14,24 @@ use crate::revision::Failure;
 const WARM_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 /// How many aborted handovers are a failure.
 const ABORTS: u64 = 3;
+
+/// What a slot cannot do for an application.
+enum Behind<'r> {
+    Refuses { application: &'r str, why: &'r str },
+    Cold { application: &'r str, why: &'r str },
+}
+
+/// The first application of a list that is not on another one, as far as that names all.
+fn more<'r>(
+    list: &'r BTreeMap<String, String>,
+    other: &BTreeMap<String, String>,
+) -> Option<(&'r str, &'r str)> {
+    let mut missing = list
+        .iter()
+        .filter(|(application, _)| !other.contains_key(*application));
+    let (application, why) = missing.next()?;
+    (other.len() < MOST_TENANTS_TOLD).then_some((application, why))
+}
 
 impl Swap<'_> {
     /// Whether a slot's image is on trial.
@@ -71,6 +91,23 @@ impl Swap<'_> {
         })
     }
 
+    /// What a slot on trial cannot do for an application that shares the sidecar, while the other
+    /// slot can. What neither can is not the image's fault.
+    fn behind<'r>(&'r self, new: Slot, report: &'r Report) -> Option<Behind<'r>> {
+        let old = self.report(new.peer())?;
+        let same = report.configuration.hash == old.configuration.hash;
+        if !self.judged(new) || !old.warm || !same {
+            return None;
+        }
+        let refused = &report.configuration.refused_tenants;
+        let refuses = more(refused, &old.configuration.refused_tenants)
+            .map(|(application, why)| Behind::Refuses { application, why });
+        refuses.or_else(|| {
+            more(&report.cold_tenants, &old.cold_tenants)
+                .map(|(application, why)| Behind::Cold { application, why })
+        })
+    }
+
     /// Whether a slot on trial could not take over, several times.
     pub(super) fn gave_up(&self, new: Slot) -> Option<Step> {
         let handover = &self.report(new)?.handover;
@@ -100,13 +137,28 @@ impl Swap<'_> {
             return Some(self.failed(reason::REVISION_FAILED, &what));
         }
         let configured = !self.judged(new) || configuration.hash.as_ref() == Some(wanted);
+        let behind = self.behind(new, report);
         if report.warm && configured {
-            return None;
+            match behind {
+                None => return None,
+                Some(Behind::Refuses { application, why }) => {
+                    let what = format!(
+                        "slot {new} refuses the configuration of application {application}: {why}"
+                    );
+                    return Some(self.failed(reason::REVISION_FAILED, &what));
+                }
+                Some(Behind::Cold { .. }) => {}
+            }
         }
-        let why = match (&report.not_warm, configured) {
+        let tenant;
+        let why = match (&report.not_warm, behind) {
             (Some(why), _) => why.as_str(),
-            (None, false) => "its configuration has not arrived",
-            (None, true) => "no reason given",
+            _ if !configured => "its configuration has not arrived",
+            (None, Some(Behind::Cold { application, why })) => {
+                tenant = format!("application {application}: {why}");
+                &tenant
+            }
+            (None, _) => "no reason given",
         };
         let what = format!("slot {new} is not warm: {why}");
         let old_is_warm = self.report(new.peer()).is_some_and(|report| report.warm);

@@ -191,3 +191,42 @@ fn an_order_that_no_slot_reads_is_told_and_taken_back_until_they_read_again() {
     assert_eq!(world.settle().summary.state, State::Ready);
     assert_eq!(world.pod("web-0").active(), Slot::B);
 }
+
+#[test]
+fn an_image_that_cannot_serve_an_application_which_the_former_one_serves_is_taken_back() {
+    for (image, what) in [
+        (
+            "choosy:2",
+            "slot b refuses the configuration of application shop: no store",
+        ),
+        (
+            "partial:2",
+            "slot b is not warm: application shop: no store",
+        ),
+    ] {
+        let (world, decision) = fails(image);
+        assert_eq!(decision.summary.reason, reason::REVISION_FAILED);
+        let message = &decision.summary.message;
+        assert!(message.contains(what), "{message}");
+        assert_eq!(world.pod("web-0").order().term, 1, "it never served");
+    }
+}
+
+#[test]
+fn an_application_that_no_image_can_serve_holds_up_nobody() {
+    for image in ["good:2", "choosy:2", "partial:2"] {
+        let mut world = World::new("good:1", &[("web-0", "node-0"), ("web-1", "node-1")]);
+        for name in ["web-0", "web-1"] {
+            world.pod_mut(name).cold_tenants = &["shop"];
+            world.pod_mut(name).refused_tenants = &["shop"];
+        }
+        world.settle();
+        world.set_image(image);
+        let decision = world.settle();
+        assert_eq!(decision.summary.state, State::Ready, "{image}");
+        assert_eq!(
+            decision.summary.message,
+            format!("2 of 2 pods have {image}")
+        );
+    }
+}

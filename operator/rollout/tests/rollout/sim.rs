@@ -1,5 +1,6 @@
 //! One simulated pod: the API server's rules for it, its kubelet, and its two slots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -26,6 +27,10 @@ pub(crate) enum Behaviour {
     Clumsy,
     /// It refuses every configuration.
     Picky,
+    /// It refuses the configuration of the application `shop`.
+    Choosy,
+    /// It never becomes warm for the application `shop`.
+    Partial,
     /// It answers every request with 503.
     Errs,
     /// Its worker ends long after it began to serve.
@@ -44,6 +49,8 @@ impl Behaviour {
             ("cold", Behaviour::Cold),
             ("clumsy", Behaviour::Clumsy),
             ("picky", Behaviour::Picky),
+            ("choosy", Behaviour::Choosy),
+            ("partial", Behaviour::Partial),
             ("errs", Behaviour::Errs),
             ("fades", Behaviour::Fades),
         ]
@@ -100,6 +107,10 @@ pub(crate) struct SimPod {
     trying: u32,
     /// Ticks from the request to stop to the next container.
     pub(crate) stops_after: u32,
+    /// Applications that are cold with every image.
+    pub(crate) cold_tenants: &'static [&'static str],
+    /// Applications whose configuration every image refuses.
+    pub(crate) refused_tenants: &'static [&'static str],
     /// The slots that it has.
     present: &'static [Slot],
 }
@@ -170,6 +181,8 @@ impl SimPod {
             lost: false,
             trying: 0,
             stops_after: 4,
+            cold_tenants: &[],
+            refused_tenants: &[],
             present: match order.single {
                 true => &[Slot::A],
                 false => &Slot::BOTH,
@@ -443,7 +456,8 @@ impl SimPod {
             return None;
         }
         let config = self.read.config.of(slot).clone();
-        let picky = Behaviour::of(&state.image) == Behaviour::Picky;
+        let behaviour = Behaviour::of(&state.image);
+        let picky = behaviour == Behaviour::Picky;
         let role = match self.active == slot {
             true => Role::Active,
             false => Role::Standby,
@@ -458,13 +472,14 @@ impl SimPod {
             order_refused: None,
             warm: state.warm(),
             not_warm: (!state.warm()).then(|| "store is away".into()),
+            cold_tenants: troubled(self.cold_tenants, behaviour == Behaviour::Partial),
             configuration: ConfigurationReport {
                 hash: (!picky).then(|| config.clone()),
                 refused: picky.then(|| Refusal {
                     hash: config,
                     message: "keyFields is empty".into(),
                 }),
-                ..ConfigurationReport::default()
+                refused_tenants: troubled(self.refused_tenants, behaviour == Behaviour::Choosy),
             },
             worker_restarts: state.restarts,
             drained: role == Role::Standby,
@@ -476,6 +491,15 @@ impl SimPod {
             },
         })
     }
+}
+
+/// Applications that have trouble with every image, and `shop` if it has with this one.
+fn troubled(always: &[&str], shop: bool) -> BTreeMap<String, String> {
+    let shop = shop.then_some("shop");
+    let names = always.iter().copied().chain(shop);
+    names
+        .map(|name| (name.to_owned(), "no store".to_owned()))
+        .collect()
 }
 
 /// The digest of an image: its name says what it is, so its slots behave like it.

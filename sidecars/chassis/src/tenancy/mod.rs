@@ -56,6 +56,11 @@ impl Hosted {
         self.tenants.is_some()
     }
 
+    /// Those of each application, if several share the sidecar.
+    pub(crate) fn tenants(&self) -> Option<&BTreeMap<String, Functions>> {
+        self.tenants.as_ref()
+    }
+
     /// The function with a name of the pod's own application.
     pub(crate) fn function(&self, name: &str) -> Option<&Arc<dyn Function>> {
         self.all.get(name)
@@ -63,6 +68,6 @@ impl Hosted {
 
     /// The function with a name of an application.
     pub(crate) fn function_of(&self, application: &str, name: &str) -> Option<&Arc<dyn Function>> {
-        self.tenants.as_ref()?.get(application)?.get(name)
+        self.tenants()?.get(application)?.get(name)
     }
 }

@@ -149,7 +149,7 @@ impl Worker {
             &settings,
             state.clone(),
             Arc::clone(&traffic),
-            warm.clone(),
+            (warm.clone(), warmth.cold()),
             restarts,
             own_metrics,
         ));

@@ -135,7 +135,7 @@ impl Worker {
     async fn obey(&mut self, mut link: Link, passing: Passing, term: u64) -> Obeyed {
         let functions = self.functions.load_full();
         let tested = tokio::select! {
-            tested = warmth::check(functions.all()) => tested,
+            tested = warmth::test(&functions) => tested,
             () = self.stop.told() => return Obeyed::Later(link, passing),
             () = link.ended() => return Obeyed::Next(self.lost(link, passing).await),
         };

@@ -13,6 +13,7 @@ crate::trials![
     a_caller_that_is_named_later_waits_for_it,
     an_application_beyond_its_limits_is_refused_and_no_other,
     a_part_of_the_document_that_is_no_good_holds_up_its_application_alone,
+    an_application_that_is_not_warm_does_not_keep_the_others_from_a_swap,
 ];
 
 const SHOP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -137,4 +138,33 @@ async fn a_part_of_the_document_that_is_no_good_holds_up_its_application_alone()
     })
     .await;
     assert_eq!(shop.get("/", "good").await.unwrap().seen.flavour, "one");
+}
+
+async fn an_application_that_is_not_warm_does_not_keep_the_others_from_a_swap() {
+    let mut pod = Pod::shared_by(&[("bank", limits(10)), ("shop", limits(10))]).await;
+    pod.name_tenants(&[("bank", BANK), ("shop", SHOP)]);
+    let mut bank = Connection::open_from(BANK, pod.port).await.unwrap();
+    bank.get("/", "before").await.unwrap();
+    pod.configure_tenant("shop", "cold", "the store is away");
+    pod.order(2, Slot::B);
+    pod.until_swapped(2, Slot::B).await;
+    let reason = "function echo: the store is away".to_owned();
+    let cold = BTreeMap::from([("shop".to_owned(), reason)]);
+    for slot in Slot::BOTH {
+        let told = |report: &Report| report.cold_tenants == cold && report.warm;
+        pod.until(slot, "warm for the others", told).await;
+    }
+    let answer = bank.get("/", "after").await.unwrap();
+    assert_eq!(answer.seen.slot, "b");
+    // Without any that is warm there is nothing to swap for.
+    pod.configure_tenant("bank", "cold", "the store is away");
+    pod.order(2, Slot::B);
+    pod.until(Slot::A, "cold", |report| {
+        report.cold_tenants.len() == 2
+            && report
+                .not_warm
+                .as_deref()
+                .is_some_and(|reason| reason.contains("application bank: function echo"))
+    })
+    .await;
 }

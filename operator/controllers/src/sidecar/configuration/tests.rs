@@ -94,3 +94,20 @@ fn silent_slots_are_not_asked_for_ever_and_pods_that_are_gone_are_forgotten() {
     settling.unsettled("s/orders", &[], LATE);
     assert_eq!(settling.unsettled("s/orders", &pods, LATE).len(), 1);
 }
+
+#[test]
+fn an_application_whose_part_is_refused_is_named() {
+    let settling = Settling::default();
+    let pods = [pod("one")];
+    let asked = settling.unsettled("s/orders", &pods, NOW);
+    let refused = json!({"bank": "keyFields is []", "shop": "keyFields is {}"});
+    let answers = |hash: &str| answers(json!({"hash": hash, "refusedTenants": refused}));
+    // It is about a former document.
+    assert!(!settling.learn("s/orders", &asked, &answers("zero"), NOW));
+    assert_eq!(settling.refusals("s/orders"), []);
+    assert!(settling.learn("s/orders", &asked, &answers("one"), NOW));
+    assert_eq!(
+        settling.refusals("s/orders")[0].message,
+        "application bank: keyFields is []; the parts of 1 other applications are refused too"
+    );
+}
