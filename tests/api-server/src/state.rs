@@ -107,6 +107,7 @@ impl State {
             return Err((StatusCode::CONFLICT, "AlreadyExists"));
         }
         address.complete(&mut body);
+        body["metadata"]["creationTimestamp"] = now();
         Ok(self.store(&address.object(), body))
     }
 
@@ -149,7 +150,7 @@ impl State {
                 && address.subresource.is_none()
                 && body["metadata"]["uid"].is_null() =>
             {
-                json!({"metadata": {}})
+                json!({"metadata": {"creationTimestamp": now()}})
             }
             None => return Err(NOT_FOUND),
         };
@@ -189,6 +190,13 @@ impl State {
         }
         Ok(self.store(&path, changed))
     }
+}
+
+/// The time as an object's metadata has it, to the second.
+fn now() -> Value {
+    let mut now = jiff::Timestamp::now();
+    now = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    now.to_string().into()
 }
 
 /// What a write of `body` makes of `found`: through the status subresource the status alone, and

@@ -9,6 +9,8 @@ pub enum Verb {
     List,
     Watch,
     Create,
+    /// A create that is only tried.
+    DryRun,
     Update,
     Patch,
     Apply,
@@ -18,7 +20,7 @@ pub enum Verb {
 impl Verb {
     /// Whether it may change something.
     pub fn is_write(self) -> bool {
-        !matches!(self, Verb::Get | Verb::List | Verb::Watch)
+        !matches!(self, Verb::Get | Verb::List | Verb::Watch | Verb::DryRun)
     }
 }
 
@@ -39,13 +41,15 @@ impl Call {
         let content_type = request.headers().get(CONTENT_TYPE);
         let is_apply = content_type.is_some_and(|form| form == "application/apply-patch+yaml");
         let query = request.uri().query().unwrap_or_default();
+        let has = |pair: &str| query.split('&').any(|found| found == pair);
         let verb = match *request.method() {
+            Method::POST if has("dryRun=All") => Verb::DryRun,
             Method::POST => Verb::Create,
             Method::PUT => Verb::Update,
             Method::PATCH if is_apply => Verb::Apply,
             Method::PATCH => Verb::Patch,
             Method::DELETE => Verb::Delete,
-            _ if query.split('&').any(|pair| pair == "watch=true") => Verb::Watch,
+            _ if has("watch=true") => Verb::Watch,
             _ if is_collection(path) => Verb::List,
             _ => Verb::Get,
         };
@@ -88,6 +92,13 @@ fn within_namespace(path: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_only_tried_is_no_write() {
+        let request = Request::post("/api/v1/namespaces/store/pods?&dryRun=All");
+        let call = Call::of(&request.body(()).unwrap());
+        assert!(call.verb == Verb::DryRun && !call.verb.is_write());
+    }
 
     #[test]
     fn a_call_is_named_by_verb_and_resource() {

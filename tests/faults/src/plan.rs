@@ -93,7 +93,7 @@ impl Plan {
             Verb::List => &[Fault::StaleList],
             Verb::Get => &[],
             // A create has no version that could be outdated.
-            Verb::Create => &[],
+            Verb::Create | Verb::DryRun => &[],
             Verb::Update | Verb::Patch | Verb::Apply | Verb::Delete => &[Fault::Conflict],
         };
         let all: Vec<Fault> = any.into_iter().chain(own.iter().copied()).collect();

@@ -5,13 +5,14 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kube::Client;
 use outrigger_api_server::ApiServer;
+use parking_lot::Mutex;
 
 use crate::{EndState, Faults, Plan, Verb, broken_conditions};
 
 /// Nothing changes any more when nothing has changed for so long.
 const REST: Duration = Duration::from_secs(1);
 /// More than a story takes, with all failures and pauses.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Stories told at the same time: they wait most of the time.
 const AT_ONCE: usize = 24;
 /// Path of all objects of the operator's own kinds.
@@ -22,6 +23,9 @@ const OUR_KINDS: &str = "/apis/outrigger.dev/";
 pub trait Story: Sized + Send + Sync + 'static {
     /// An operator that leads until it is dropped.
     type Leader: Send;
+
+    /// What happens in it, for the list of stories told.
+    const NAME: &str;
 
     /// Fields that tell how the end was reached, and so differ from run to run.
     const PASSING: &[&str] = &[];
@@ -39,6 +43,29 @@ pub trait Story: Sized + Send + Sync + 'static {
     fn play(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// The stories that this process has told with an operator that dies.
+static TOLD: Mutex<Told> = Mutex::new(Told {
+    stories: 0,
+    crashes: 0,
+});
+
+struct Told {
+    stories: usize,
+    crashes: usize,
+}
+
+impl Told {
+    /// Prints a line for a story, with the sums so far.
+    fn count(&mut self, name: &str, crashes: usize) {
+        self.stories += 1;
+        self.crashes += crashes;
+        println!(
+            "{name}: the same end after each of {crashes} crash points; {} stories, {} crash points so far",
+            self.stories, self.crashes
+        );
+    }
+}
+
 /// How a story ended.
 struct Ending {
     state: EndState,
@@ -50,7 +77,7 @@ struct Ending {
 }
 
 /// Tells a story without faults, and then for every n with an operator that dies after n writes and
-/// another one that goes on. How often one died.
+/// another one that goes on. How often one died, which is printed too.
 ///
 /// # Panics
 ///
@@ -68,7 +95,7 @@ pub async fn crash_after_every_write<S: Story>() -> usize {
         assert_eq!(ending.lives, calm.lives, "creates and deletes: {name}");
     }
     let crashes = endings.iter().filter(|(_, ending)| ending.crashed).count();
-    println!("{}: {crashes} crash points", std::any::type_name::<S>());
+    TOLD.lock().count(S::NAME, crashes);
     crashes
 }
 

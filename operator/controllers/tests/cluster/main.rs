@@ -6,6 +6,6 @@
 mod replica;
 
 mod application;
+mod evicting;
 mod leader;
 mod repair;
-mod storms;

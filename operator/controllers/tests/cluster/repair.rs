@@ -3,73 +3,19 @@
 use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
 
+use crate::evicting::{
+    REPLICA_SET, evicting, of_replica_set, owner, put_bare, put_right, until_gone, with_webhook,
+};
 use crate::leader::{
-    Leader, application, application_path, injected, pod, pod_path, put_injected, shop, sidecar,
-    sidecar_path,
+    Leader, application_path, injected, pod, pod_path, put_injected, shop, sidecar, sidecar_path,
 };
 
-const REPLICA_SET: &str = "/apis/apps/v1/namespaces/store/replicasets/web";
 const BUDGET: &str = "/apis/policy/v1/namespaces/store/poddisruptionbudgets/guard";
-
-/// Application `shop` whose pods may be evicted, and a ReplicaSet, without pods.
-fn evicting(replicas: i32) -> ApiServer {
-    let api = ApiServer::default();
-    let mut shop = application();
-    shop["spec"]["replacement"] = "Evict".into();
-    api.put(&application_path("shop"), shop);
-    api.put(&sidecar_path("orders"), sidecar());
-    let template = json!({"metadata": pod()["metadata"], "spec": pod()["spec"]});
-    api.put(
-        REPLICA_SET,
-        json!({"spec": {"replicas": replicas, "template": template}}),
-    );
-    api
-}
-
-/// New pods of application `shop` are made as the webhook makes them.
-fn with_webhook(api: &ApiServer) {
-    let server = api.clone();
-    api.admit(
-        move |pod| match pod["metadata"]["labels"]["app"] == "shop" {
-            true => injected(&server, pod),
-            false => pod,
-        },
-    );
-}
-
-/// A pod of the ReplicaSet, Ready.
-fn of_replica_set(api: &ApiServer, mut pod: Value) -> Value {
-    let uid = api.get(REPLICA_SET).unwrap()["metadata"]["uid"].clone();
-    pod["metadata"]["ownerReferences"] = owner("apps/v1", "ReplicaSet", uid);
-    pod["status"] = json!({
-        "phase": "Running",
-        "conditions": [{"type": "Ready", "status": "True"}],
-    });
-    pod
-}
-
-fn owner(api_version: &str, kind: &str, uid: Value) -> Value {
-    json!([{
-        "apiVersion": api_version, "kind": kind, "name": "web", "uid": uid, "controller": true,
-    }])
-}
-
-fn put_bare(api: &ApiServer, name: &str) {
-    api.put(&pod_path(name), of_replica_set(api, pod()));
-}
-
-fn put_right(api: &ApiServer, name: &str) {
-    api.put(&pod_path(name), of_replica_set(api, injected(api, pod())));
-}
 
 fn evictions(api: &ApiServer) -> Vec<String> {
     let mut writes = api.writes();
     writes.retain(|line| line.ends_with("/eviction"));
     writes
-}
-
-async fn until_gone(api: &ApiServer, name: &str) {
-    api.until(&pod_path(name), |found| found.is_none()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,5 +8,4 @@ mod replica;
 mod arrivals;
 mod cluster;
 mod explained;
-mod killed;
 mod obstacles;

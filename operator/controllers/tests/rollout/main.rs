@@ -8,8 +8,8 @@ mod replica;
 
 mod configuration;
 mod failures;
-mod killed;
 mod node;
+mod recreate;
 mod remains;
 mod shop;
 mod swaps;

@@ -47,9 +47,15 @@ pub(crate) fn empty_shop(soak_seconds: u32) -> ApiServer {
     api
 }
 
-/// The objects, with a pod as the webhook makes it.
+/// The objects, with a pod.
 pub(crate) fn shop(soak_seconds: u32) -> ApiServer {
     let api = empty_shop(soak_seconds);
+    put_pod(&api, Value::Null);
+    api
+}
+
+/// Creates the pod as the webhook makes it, of a controller if there is one.
+pub(crate) fn put_pod(api: &ApiServer, owners: Value) {
     let read = |path: &str| api.get(path).unwrap();
     let application = serde_json::from_value(read(APPLICATION)).unwrap();
     let mut referenced = Referenced::default();
@@ -58,7 +64,7 @@ pub(crate) fn shop(soak_seconds: u32) -> ApiServer {
     let plan = ApplicationPlan::new(&application, &referenced).unwrap();
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"labels": {"app": "shop"}},
+        "metadata": {"labels": {"app": "shop"}, "ownerReferences": owners},
         "spec": {"nodeName": "node-0", "containers": [{"name": "web", "image": "web:1"}]},
     });
     let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
@@ -66,7 +72,6 @@ pub(crate) fn shop(soak_seconds: u32) -> ApiServer {
     let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
     json_patch::patch(&mut pod, &patch).unwrap();
     api.put(POD, pod);
-    api
 }
 
 /// Changes the spec of the sidecar.

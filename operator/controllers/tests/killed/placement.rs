@@ -1,4 +1,4 @@
-//! The operator may be killed between any two calls, and any call may fail.
+//! Pods get their nodes.
 
 use kube::Client;
 use outrigger_api_server::ApiServer;
@@ -35,6 +35,8 @@ struct Placed {
 
 impl Story for Placed {
     type Leader = Replica;
+
+    const NAME: &str = "two pods get a node each";
 
     /// What is said of the other node depends on whether the first pod is there already.
     const PASSING: &[&str] = &["excluded", "reason", "runnerUp", "runnerUpBytes"];
@@ -73,6 +75,8 @@ struct Replaced {
 
 impl Story for Replaced {
     type Leader = Replica;
+
+    const NAME: &str = "a pod finds its node full, and its replacement is planned elsewhere";
 
     async fn begin(_: usize) -> Replaced {
         let cluster = ground(json!({"mode": "Required", "bindTimeoutSeconds": 0}));

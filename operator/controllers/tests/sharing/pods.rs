@@ -1,92 +1,11 @@
-//! Shared sidecars by the controllers, against an API server in memory.
+//! Function pods, and what they are told.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod replica;
-
-use outrigger_api_server::ApiServer;
-use outrigger_faults::{Faults, Plan};
 use serde_json::{Value, json};
 
 use crate::replica::Replica;
-
-const PODS: &str = "/api/v1/namespaces/store/pods/";
-const SERVICE: &str = "/api/v1/namespaces/store/services/outrigger-orders";
-const DOCUMENTS: &str = "/api/v1/namespaces/store/configmaps/outrigger.shared.orders.all";
-const SIDECAR: &str = "/apis/outrigger.dev/v1alpha1/namespaces/store/integrationsidecars/orders";
-
-/// Applications `shop` and `bank` that share sidecar `orders` on each node.
-fn scene() -> ApiServer {
-    let api = ApiServer::default();
-    for name in ["shop", "bank"] {
-        let path = format!("/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/{name}");
-        let spec = json!({
-            "selector": {"matchLabels": {"app": name}}, "sidecars": [{"name": "orders"}],
-        });
-        api.put(
-            &path,
-            json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegratedApp", "spec": spec}),
-        );
-    }
-    api.put(
-        SIDECAR,
-        json!({
-            "apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegrationSidecar",
-            "spec": {
-                "image": "sidecar:1", "sharing": "Node",
-                "functions": [{"name": "once", "custom": {}}],
-            },
-        }),
-    );
-    api
-}
-
-/// A pod of an application on a node, as the webhook makes it.
-fn put_consumer(api: &ApiServer, name: &str, application: &str, node: &str, address: &str) {
-    let url = "http://outrigger-orders.store.svc:15000";
-    api.put(
-        &format!("{PODS}{name}"),
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"labels": {"app": application, "outrigger.dev/app": application}},
-            "spec": {"nodeName": node, "containers": [{
-                "name": "app", "image": "app:1", "env": [{"name": "OUTRIGGER_ONCE_URL", "value": url}],
-            }]},
-            "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]},
-        }),
-    );
-}
-
-fn is_function_pod(pod: &Value) -> bool {
-    pod["metadata"]["labels"]["outrigger.dev/shared-sidecar"] == "orders"
-}
-
-fn tenants(pod: &Value) -> Value {
-    let text = pod["metadata"]["annotations"]["outrigger.dev/tenants-orders"].as_str();
-    serde_json::from_str::<Value>(text.unwrap()).unwrap()["addresses"].clone()
-}
-
-fn node(pod: &Value) -> String {
-    let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
-    pod.pointer(terms).unwrap().as_str().unwrap().to_owned()
-}
-
-/// The function pods: node and tenants, sorted.
-fn function_pods(pods: &[Value]) -> Vec<(String, Value)> {
-    let pods = pods.iter().filter(|pod| is_function_pod(pod));
-    let mut found: Vec<_> = pods.map(|pod| (node(pod), tenants(pod))).collect();
-    found.sort_by_key(|(node, _)| node.clone());
-    found
-}
-
-async fn until_function_pods(api: &ApiServer, wanted: &[(&str, Value)]) {
-    let wanted = wanted.iter();
-    let wanted: Vec<_> = wanted
-        .map(|(node, tenants)| ((*node).to_owned(), tenants.clone()))
-        .collect();
-    api.until_all(PODS, |pods| function_pods(pods) == wanted)
-        .await;
-}
+use crate::scene::{
+    DOCUMENTS, PODS, SERVICE, SIDECAR, is_function_pod, put_consumer, scene, until_function_pods,
+};
 
 #[tokio::test]
 async fn two_applications_on_one_node_share_one_function_pod() {
@@ -211,44 +130,4 @@ async fn the_status_says_how_many_function_pods_serve() {
     });
     api.put(&path, pod);
     api.until(SIDECAR, numbers(1)).await;
-}
-
-#[tokio::test]
-async fn the_end_is_the_same_whenever_the_operator_is_killed() {
-    let expected = [
-        ("n1", json!({"bank": ["10.0.0.2"], "shop": ["10.0.0.1"]})),
-        ("n2", json!({"bank": ["10.0.1.1"]})),
-    ];
-    for writes in 0.. {
-        let api = scene();
-        put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
-        put_consumer(&api, "b", "bank", "n1", "10.0.0.2");
-        put_consumer(&api, "c", "bank", "n2", "10.0.1.1");
-        let faults = Faults::new(Plan::crash_after(writes));
-        let first = Replica::lead(faults.before(api.client()));
-        let done = async {
-            until_function_pods(&api, &expected).await;
-            api.until(SERVICE, |found| found.is_some()).await;
-            api.until(DOCUMENTS, |found| found.is_some()).await;
-        };
-        let killed = tokio::select! {
-            () = faults.crashed() => true,
-            () = done => false,
-        };
-        first.kill();
-        let _second = Replica::lead(api.client());
-        until_function_pods(&api, &expected).await;
-        api.until(SERVICE, |found| found.is_some()).await;
-        api.until(DOCUMENTS, |found| found.is_some()).await;
-        let created = api
-            .under(PODS)
-            .iter()
-            .filter(|pod| is_function_pod(pod))
-            .count();
-        assert_eq!(created, 2, "killed after {writes} writes");
-        if !killed {
-            assert!(writes > 3, "killed after {writes} writes at most");
-            return;
-        }
-    }
 }

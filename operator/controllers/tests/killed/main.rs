@@ -1,0 +1,32 @@
+//! The operator may be killed between any two calls, and any call may fail: each story ends the same.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../placement/cluster.rs"]
+#[allow(dead_code, reason = "made for the tests of placement, which need more")]
+mod cluster;
+#[path = "../cluster/evicting.rs"]
+mod evicting;
+#[path = "../cluster/leader.rs"]
+#[allow(
+    dead_code,
+    reason = "made for the tests of applications, which need more"
+)]
+mod leader;
+#[path = "../rollout/node.rs"]
+#[allow(dead_code, reason = "made for the tests of rollouts, which need more")]
+mod node;
+#[path = "../replica/mod.rs"]
+mod replica;
+#[path = "../sharing/scene.rs"]
+mod shared;
+#[path = "../rollout/shop.rs"]
+#[allow(dead_code, reason = "made for the tests of rollouts, which need more")]
+mod shop;
+
+mod applications;
+mod datasets;
+mod placement;
+mod preflights;
+mod rollouts;
+mod sharing;

@@ -1,0 +1,309 @@
+//! A new image reaches a running pod, or does not.
+
+use std::marker::PhantomData;
+
+use kube::Client;
+use outrigger_api::RESUME_ANNOTATION;
+use outrigger_api_server::ApiServer;
+use outrigger_control::Phase;
+use outrigger_faults::{Story, crash_after_every_write, weather_storms};
+use outrigger_plan::revision_name;
+use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::node::{Fault, Node};
+use crate::replica::Replica;
+use crate::shop::{
+    POD, SIDECAR, edit, empty_shop, is_updated, preflights, put_pod, says, set_image, shop,
+    until_phase,
+};
+
+/// What happens to application `shop` with its one pod.
+trait Plot: Send + Sync + 'static {
+    const NAME: &str;
+    /// The slots of each story have an address of their own: the second number of it.
+    const NETWORK: u8;
+
+    /// The objects at the beginning.
+    fn open() -> ApiServer {
+        shop(0)
+    }
+
+    /// Does what users do, and waits for the end.
+    fn play(api: &ApiServer, node: &Node) -> impl Future<Output = ()> + Send;
+}
+
+/// The story of a plot.
+struct Shop<P> {
+    api: ApiServer,
+    node: Node,
+    plot: PhantomData<P>,
+}
+
+impl<P: Plot> Story for Shop<P> {
+    type Leader = Replica;
+
+    const NAME: &str = P::NAME;
+
+    async fn begin(number: usize) -> Shop<P> {
+        let api = P::open();
+        let ip = format!("127.{}.{}.{}", P::NETWORK, number / 250, 1 + number % 250);
+        Shop {
+            node: Node::start(&api, &ip).await,
+            api,
+            plot: PhantomData,
+        }
+    }
+
+    fn api(&self) -> &ApiServer {
+        &self.api
+    }
+
+    fn lead(&self, client: Client) -> Replica {
+        Replica::lead(client)
+    }
+
+    async fn play(&self) {
+        P::play(&self.api, &self.node).await;
+        let api = &self.api;
+        api.until(SIDECAR, |_| preflights(api) == 0).await;
+    }
+}
+
+/// Waits until the image of the beginning has been tried, so that it does not depend on when the
+/// next one is asked for whether it is.
+async fn is_tried(api: &ApiServer) {
+    is_updated(api, "sidecar:1").await;
+    api.until(SIDECAR, |_| preflights(api) == 0).await;
+}
+
+struct Swap;
+
+impl Plot for Swap {
+    const NAME: &str = "an image is swapped into a running pod";
+    const NETWORK: u8 = 11;
+
+    async fn play(api: &ApiServer, _: &Node) {
+        is_tried(api).await;
+        set_image(api, "sidecar:2");
+        is_updated(api, "sidecar:2").await;
+    }
+}
+
+struct Missing;
+
+impl Plot for Missing {
+    const NAME: &str = "an image that does not exist is asked for, and then the former again";
+    const NETWORK: u8 = 12;
+
+    async fn play(api: &ApiServer, node: &Node) {
+        node.spoil("sidecar:9", Fault::Missing);
+        is_tried(api).await;
+        set_image(api, "sidecar:9");
+        says(api, "PreflightFailed").await;
+        set_image(api, "sidecar:1");
+        is_updated(api, "sidecar:1").await;
+    }
+}
+
+/// The image that crashes has been taken back.
+async fn is_taken_back(api: &ApiServer, node: &Node) {
+    node.spoil("sidecar:2", Fault::Crashes);
+    is_tried(api).await;
+    set_image(api, "sidecar:2");
+    says(api, "RevisionFailed").await;
+}
+
+struct RolledBack;
+
+impl Plot for RolledBack {
+    const NAME: &str = "an image that crashes is taken back";
+    const NETWORK: u8 = 13;
+
+    fn open() -> ApiServer {
+        shop(60)
+    }
+
+    async fn play(api: &ApiServer, node: &Node) {
+        is_taken_back(api, node).await;
+        until_phase(api, Phase::Rest).await;
+    }
+}
+
+struct UpdatedMeanwhile;
+
+impl Plot for UpdatedMeanwhile {
+    const NAME: &str = "a third image is asked for while the second is taken back";
+    const NETWORK: u8 = 14;
+
+    fn open() -> ApiServer {
+        shop(1)
+    }
+
+    async fn play(api: &ApiServer, node: &Node) {
+        is_taken_back(api, node).await;
+        set_image(api, "sidecar:3");
+        is_updated(api, "sidecar:3").await;
+    }
+}
+
+struct TwoUpdates;
+
+impl Plot for TwoUpdates {
+    const NAME: &str = "a third image is asked for while the second is tried";
+    const NETWORK: u8 = 15;
+
+    async fn play(api: &ApiServer, node: &Node) {
+        node.spoil("sidecar:2", Fault::Hangs);
+        is_tried(api).await;
+        set_image(api, "sidecar:2");
+        api.until(SIDECAR, |_| preflights(api) == 1).await;
+        set_image(api, "sidecar:3");
+        is_updated(api, "sidecar:3").await;
+    }
+}
+
+struct Staged;
+
+impl Plot for Staged {
+    const NAME: &str = "an image is staged, and then resumed";
+    const NETWORK: u8 = 16;
+
+    fn open() -> ApiServer {
+        let api = shop(0);
+        edit(&api, |spec| spec["update"]["strategy"] = "Staged".into());
+        api
+    }
+
+    async fn play(api: &ApiServer, _: &Node) {
+        is_tried(api).await;
+        set_image(api, "sidecar:2");
+        says(api, "Staged").await;
+        // Then it is tried once more when it is resumed: nodes may have come meanwhile.
+        api.until(SIDECAR, |_| preflights(api) == 0).await;
+        let mut sidecar = api.get(SIDECAR).unwrap();
+        let revision = revision_name("orders", "sidecar:2");
+        sidecar["metadata"]["annotations"] = json!({RESUME_ANNOTATION: revision});
+        api.put(SIDECAR, sidecar);
+        is_updated(api, "sidecar:2").await;
+    }
+}
+
+struct InPlace;
+
+impl Plot for InPlace {
+    const NAME: &str = "the one container of a sidecar of any image is replaced";
+    const NETWORK: u8 = 17;
+
+    fn open() -> ApiServer {
+        let api = empty_shop(0);
+        edit(&api, |spec| {
+            *spec = json!({
+                "image": "sidecar:1", "update": {"soakSeconds": 0},
+                "container": {"ports": [{"name": "web", "port": 15005}]},
+            });
+        });
+        put_pod(&api, Value::Null);
+        api
+    }
+
+    async fn play(api: &ApiServer, _: &Node) {
+        is_tried(api).await;
+        set_image(api, "sidecar:2");
+        is_updated(api, "sidecar:2").await;
+    }
+}
+
+struct Recreated;
+
+const REPLICA_SET: &str = "/apis/apps/v1/namespaces/store/replicasets/web";
+
+/// The ReplicaSet of the pod. Nothing changes what it creates on the way, so its template has the
+/// label.
+fn replica_set() -> Value {
+    json!({
+        "spec": {"replicas": 1, "template": {
+            "metadata": {"labels": {"app": "shop", "outrigger.dev/app": "shop"}},
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+        }},
+    })
+}
+
+fn owners(api: &ApiServer) -> Value {
+    let uid = api.get(REPLICA_SET).unwrap()["metadata"]["uid"].clone();
+    json!([{
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": uid,
+        "controller": true,
+    }])
+}
+
+impl Plot for Recreated {
+    const NAME: &str = "a pod is evicted, and its successor has the image";
+    const NETWORK: u8 = 18;
+
+    fn open() -> ApiServer {
+        let api = empty_shop(0);
+        edit(&api, |spec| spec["update"]["strategy"] = "Recreate".into());
+        api.put(REPLICA_SET, replica_set());
+        put_pod(&api, owners(&api));
+        api
+    }
+
+    async fn play(api: &ApiServer, _: &Node) {
+        let replica_set = api.clone();
+        let _replica_set = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                replica_set.until(POD, |found| found.is_none()).await;
+                put_pod(&replica_set, owners(&replica_set));
+            }
+        }));
+        is_tried(api).await;
+        set_image(api, "sidecar:2");
+        is_updated(api, "sidecar:2").await;
+    }
+}
+
+#[tokio::test]
+async fn a_swap_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<Swap>>().await > 15);
+}
+
+#[tokio::test]
+async fn a_swap_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<Swap>>(0..12).await;
+}
+
+#[tokio::test]
+async fn a_missing_image_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<Missing>>().await > 10);
+}
+
+#[tokio::test]
+async fn a_rollback_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<RolledBack>>().await > 15);
+}
+
+#[tokio::test]
+async fn an_update_during_a_rollback_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<UpdatedMeanwhile>>().await > 20);
+}
+
+#[tokio::test]
+async fn two_updates_in_quick_succession_end_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<TwoUpdates>>().await > 15);
+}
+
+#[tokio::test]
+async fn a_staged_image_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<Staged>>().await > 15);
+}
+
+#[tokio::test]
+async fn a_replacement_in_place_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<InPlace>>().await > 10);
+}
+
+#[tokio::test]
+async fn a_recreation_ends_the_same_whenever_the_operator_is_killed() {
+    assert!(crash_after_every_write::<Shop<Recreated>>().await > 10);
+}
