@@ -104,9 +104,10 @@ bench-scan: toolchain ## Measure a scan of 200,000 files in HDFS, and the next o
 	@cargo run --release --quiet --locked --package outrigger-hdfs --example bench-scan
 
 .PHONY: bench-swap
-bench-swap: lab-up binaries ## Swap a sidecar under each shape of load, counting all; SWAPS=20 ROWS=WORD
+bench-swap: lab-up binaries ## Swap a sidecar under each shape of load, kill, compare; SWAPS=20 ROWS=WORD
 	cargo build --release --locked --target $(TARGET) --package outrigger-bench
-	@cargo run --quiet --locked --package outrigger-e2e --bin bench-swap -- $(or $(SWAPS),20) $(ROWS)
+	@OUTRIGGER_BENCH_PAGE=$(CURDIR)/docs/benchmarks/swap.md \
+		cargo run --quiet --locked --package outrigger-e2e --bin bench-swap -- $(or $(SWAPS),20) $(ROWS)
 
 .PHONY: bench-locality
 bench-locality: lab-up binaries ## Compare local bytes with the most that can be, in ten random layouts on the lab; SEED=NUMBER

@@ -68,6 +68,16 @@ impl Swap {
     }
 }
 
+/// The most pods that were in a phase of a swap at one time.
+pub fn most_at_once(phases: &[PhaseChange]) -> usize {
+    let mut now = BTreeMap::new();
+    let counts = phases.iter().map(|change| {
+        now.insert(&change.pod, change.phase);
+        now.values().filter(|phase| **phase != Phase::Rest).count()
+    });
+    counts.max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,14 @@
 //! What runs are made on: Outrigger, the images, and one pod whose own container is the load. It
 //! takes the place of the checkout example, objects of which it has.
 
-use anyhow::Context;
-use serde_json::json;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use outrigger_bench::function::ENV_ABORT_AFTER;
+use serde_json::{Value, json};
 
 use crate::database::Database;
+use crate::example::Example;
 use crate::images::{Image, Recipe};
 use crate::shop::{self, Shop};
 use crate::site::Site;
@@ -14,6 +18,10 @@ use crate::{install, project};
 const NAMESPACE: &str = "bench";
 /// How long the old slot is kept: 2,000 requests are enough to tell of.
 const SOAK_SECONDS: u32 = 1;
+/// Seconds after which a worker of the bad image aborts: when the first pods soak.
+const ABORT_AFTER: u32 = 20;
+/// Longest time for a namespace to go.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The images.
 #[derive(Clone, Debug)]
@@ -22,6 +30,8 @@ pub struct Images {
     pub operator: Image,
     /// The sidecar and load, the same program under several versions.
     pub bench: Vec<Image>,
+    /// The sidecar, whose worker aborts some seconds after each start.
+    pub aborting: Image,
 }
 
 impl Images {
@@ -40,11 +50,23 @@ impl Images {
         Ok(Images {
             operator: site.images.ensure(&operator).await?,
             bench,
+            aborting: site.images.ensure(&aborting()?).await?,
         })
     }
 }
 
-/// A pod with load and sidecar.
+fn aborting() -> anyhow::Result<Recipe> {
+    let recipe = Recipe::product("bench", &format!("{}-bench.aborting", project::VERSION))?;
+    let stage = "FROM scratch AS bench\n";
+    let aborting = format!("{stage}ENV {ENV_ABORT_AFTER}={ABORT_AFTER}\n");
+    ensure!(recipe.dockerfile.contains(stage), "no stage bench");
+    Ok(Recipe {
+        dockerfile: recipe.dockerfile.replacen(stage, &aborting, 1),
+        ..recipe
+    })
+}
+
+/// A pod with load and sidecar, or many of them.
 #[derive(Debug)]
 pub struct Ground {
     /// Its objects.
@@ -59,40 +81,24 @@ impl Ground {
     /// # Errors
     /// When something does not become ready.
     pub async fn open(site: &Site, images: Images) -> anyhow::Result<Ground> {
-        install::install(site, &images.operator).await?;
-        let patience = std::time::Duration::from_secs(120);
-        site.cluster.delete_namespace(NAMESPACE, patience).await?;
-        let database = Database::ensure(&site.lab, NAMESPACE).await?;
-        let load = images.bench.first().context("no image")?;
-        let of_shop = shop::Images {
-            checkout: load,
-            sidecar: load,
-        };
-        let mut example = Shop::files(NAMESPACE, of_shop, &database)?;
-        let sidecar = &mut example.object("IntegrationSidecar")?["spec"];
-        *sidecar = json!({
-            "image": load.reference,
-            "functions": [{"name": shop::SIDECAR, "custom": {}}],
-            "update": {"soakSeconds": SOAK_SECONDS},
-            // 10,000 connections have buffers of their own.
-            "resources": {
-                "requests": {"cpu": "10m", "memory": "32Mi"},
-                "limits": {"memory": "512Mi"},
-            },
-        });
+        Ground::with(site, images, 1, json!({"soakSeconds": SOAK_SECONDS})).await
+    }
+
+    /// The same with so many pods, and rules of their update.
+    ///
+    /// # Errors
+    /// When something does not become ready.
+    pub async fn with(
+        site: &Site,
+        images: Images,
+        pods: u8,
+        update: Value,
+    ) -> anyhow::Result<Ground> {
+        let mut example = example(site, &images, NAMESPACE).await?;
+        example.object("IntegrationSidecar")?["spec"]["update"] = update;
         let app = &mut example.object("IntegratedApp")?["spec"];
-        app["sidecars"] = json!([{
-            "name": shop::SIDECAR,
-            "unixSocket": {"mountInto": [shop::APPLICATION]},
-        }]);
-        let deployment = &mut example.object("Deployment")?["spec"];
-        deployment["replicas"] = json!(1);
-        let container = &mut deployment["template"]["spec"]["containers"][0];
-        container["args"] = json!(["load"]);
-        container["readinessProbe"] = json!({"tcpSocket": {"port": "http"}, "periodSeconds": 2});
-        container["resources"] = json!({
-            "requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "2Gi"},
-        });
+        app["sidecars"][0]["unixSocket"] = json!({"mountInto": [shop::APPLICATION]});
+        example.object("Deployment")?["spec"]["replicas"] = json!(pods);
         let shop = Shop::open(site, NAMESPACE, &example).await?;
         shop.settled().await?;
         Ok(Ground {
@@ -100,4 +106,42 @@ impl Ground {
             images: images.bench,
         })
     }
+}
+
+/// Installs Outrigger, empties a namespace, and gives the objects of one pod of the load with the
+/// sidecar.
+pub(super) async fn example(
+    site: &Site,
+    images: &Images,
+    namespace: &str,
+) -> anyhow::Result<Example> {
+    install::install(site, &images.operator).await?;
+    site.cluster.delete_namespace(namespace, PATIENCE).await?;
+    let database = Database::ensure(&site.lab, namespace).await?;
+    let load = images.bench.first().context("no image")?;
+    let of_shop = shop::Images {
+        checkout: load,
+        sidecar: load,
+    };
+    let mut example = Shop::files(namespace, of_shop, &database)?;
+    example.object("IntegrationSidecar")?["spec"] = json!({
+        "image": load.reference,
+        "functions": [{"name": shop::SIDECAR, "custom": {}}],
+        // 10,000 connections have buffers of their own.
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+    });
+    let app = &mut example.object("IntegratedApp")?["spec"];
+    app["sidecars"] = json!([{"name": shop::SIDECAR}]);
+    let deployment = &mut example.object("Deployment")?["spec"];
+    deployment["replicas"] = json!(1);
+    let container = &mut deployment["template"]["spec"]["containers"][0];
+    container["args"] = json!(["load"]);
+    container["readinessProbe"] = json!({"tcpSocket": {"port": "http"}, "periodSeconds": 2});
+    container["resources"] = json!({
+        "requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "2Gi"},
+    });
+    Ok(example)
 }

@@ -1,6 +1,6 @@
 //! How many pods get a new image, how, and when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -8,12 +8,11 @@ use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use outrigger_api::conditions::reason;
-use outrigger_control::Phase;
 use outrigger_e2e::images::{File, Image, Recipe};
 use outrigger_e2e::load::{Load, Orders};
-use outrigger_e2e::observe::PhaseChange;
 use outrigger_e2e::project;
 use outrigger_e2e::shop::{self, Shop};
+use outrigger_e2e::swap::most_at_once;
 use outrigger_e2e::trial::run_name;
 use serde_json::{Value, json};
 
@@ -54,16 +53,6 @@ async fn nothing_is_lost(load: Load) -> anyhow::Result<()> {
 fn with_image(pods: &[Pod], image: &Image) -> BTreeSet<String> {
     let has = |pod: &&Pod| shop::has_image(std::slice::from_ref(*pod), image).is_ok();
     pods.iter().filter(has).map(ResourceExt::name_any).collect()
-}
-
-/// The most pods that were in a phase of a swap at one time.
-fn most_at_once(phases: &[PhaseChange]) -> usize {
-    let mut now = BTreeMap::new();
-    let counts = phases.iter().map(|change| {
-        now.insert(change.pod.clone(), change.phase);
-        now.values().filter(|phase| **phase != Phase::Rest).count()
-    });
-    counts.max().unwrap_or(0)
 }
 
 async fn two_pods_are_swapped_at_once_and_never_three(scene: Scene<'_>) -> anyhow::Result<()> {

@@ -1,18 +1,21 @@
 //! Swaps under each shape of load, and what can go wrong with them: `bench-swap [SWAPS [WORD]]`, for
 //! the parts with the word in their names. Ends well only if nothing was lost.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use outrigger_e2e::bench::{
-    Figures, Ground, Images, KillFigures, ROWS, Replacement, Row, compare, kill_slot, kill_workers,
-    run,
+    Ground, Images, KillFigures, ROWS, Replacement, Results, Row, compare, kill_slot, kill_workers,
+    machine, place, roll_out, run, share,
 };
 use outrigger_e2e::progress::Progress;
 use outrigger_e2e::project;
 use outrigger_e2e::site::Site;
 use serde::Serialize;
 
+/// Environment: the page whose marked part the figures are written into.
+const PAGE: &str = "OUTRIGGER_BENCH_PAGE";
 /// Swaps in a row when none are asked for.
 const SWAPS: usize = 20;
 /// Fresh pods, a slot of which is killed.
@@ -40,12 +43,20 @@ enum Part {
     KilledWorkers,
     KilledSlots,
     SideBySide,
+    Fleet,
+    Tenants,
 }
 
 impl Part {
     fn all() -> Vec<Part> {
         let mut parts: Vec<_> = ROWS.into_iter().map(Part::Row).collect();
-        parts.extend([Part::KilledWorkers, Part::KilledSlots, Part::SideBySide]);
+        parts.extend([
+            Part::KilledWorkers,
+            Part::KilledSlots,
+            Part::SideBySide,
+            Part::Fleet,
+            Part::Tenants,
+        ]);
         parts
     }
 
@@ -55,6 +66,8 @@ impl Part {
             Part::KilledWorkers => "killed-workers",
             Part::KilledSlots => "killed-slots",
             Part::SideBySide => "side-by-side",
+            Part::Fleet => "fleet",
+            Part::Tenants => "tenants",
         }
     }
 }
@@ -93,7 +106,24 @@ async fn bench(progress: &Progress) -> anyhow::Result<bool> {
             false
         });
     }
+    tell()?;
     Ok(good)
+}
+
+/// Where the figures are.
+fn directory() -> PathBuf {
+    project::target().join("bench")
+}
+
+/// Writes all figures that there are into the page that [`PAGE`] names.
+fn tell() -> anyhow::Result<()> {
+    let Some(page) = std::env::var_os(PAGE) else {
+        return Ok(());
+    };
+    let text = Results::read(&directory())?.text(&machine());
+    let before = std::fs::read_to_string(&page)?;
+    std::fs::write(&page, place(&before, &text)?)?;
+    Ok(())
 }
 
 impl Bench<'_> {
@@ -102,7 +132,6 @@ impl Bench<'_> {
             Part::Row(row) => {
                 let ground = self.ground().await?;
                 let figures = run(&self.site, &ground, &row, self.swaps, self.progress).await?;
-                println!("{}", line(&figures));
                 self.keep(part, &figures)?;
                 Ok(figures.is_good())
             }
@@ -124,6 +153,17 @@ impl Bench<'_> {
                 self.killed(part, &all.context("no slot")?)
             }
             Part::SideBySide => self.side_by_side().await,
+            Part::Fleet => {
+                let found = roll_out(&self.site, self.images.clone(), self.progress).await?;
+                self.keep(part, &found)?;
+                Ok(found.is_good())
+            }
+            Part::Tenants => {
+                let found = share(&self.site, &self.images);
+                let found = self.progress.step("two applications share", found).await?;
+                self.keep(part, &found)?;
+                Ok(found.is_good())
+            }
         }
     }
 
@@ -133,7 +173,6 @@ impl Bench<'_> {
         let mut all = Vec::new();
         for way in Replacement::ALL {
             let found = compare(&self.site, &ground, way, swaps, self.progress).await?;
-            println!("{}", serde_json::to_string(&found)?);
             all.push(found);
         }
         self.keep(Part::SideBySide, &all)?;
@@ -148,14 +187,14 @@ impl Bench<'_> {
     }
 
     fn killed(&self, part: Part, figures: &KillFigures) -> anyhow::Result<bool> {
-        println!("{}", serde_json::to_string(figures)?);
         self.keep(part, figures)?;
         Ok(figures.is_good())
     }
 
-    /// Writes figures to a file named after their part.
+    /// Says figures, and writes them to a file named after their part.
     fn keep(&self, part: Part, figures: &impl Serialize) -> anyhow::Result<()> {
-        let directory = project::target().join("bench");
+        println!("{}", serde_json::to_string(figures)?);
+        let directory = directory();
         std::fs::create_dir_all(&directory)?;
         let file = directory.join(format!("swap-{}.json", part.name()));
         std::fs::write(&file, serde_json::to_string_pretty(figures)? + "\n")?;
@@ -163,28 +202,4 @@ impl Bench<'_> {
             .say(format_args!("figures: {}", file.display()));
         Ok(())
     }
-}
-
-/// A row of the table in `docs/benchmarks/swap.md`.
-fn line(figures: &Figures) -> String {
-    let (outside, inside) = (figures.latency_ms.outside, figures.latency_ms.inside);
-    format!(
-        "| {} | {:.0} | {} | {} | {}, {} | {} | {} | {} | {} | {:.2}, {:.1}, {:.0} | {:.2}, {:.1}, {:.0} |",
-        figures.row,
-        figures.rate,
-        figures.sent,
-        figures.failed,
-        figures.verdict.lost,
-        figures.verdict.duplicated,
-        figures.closed,
-        figures.primary_restarts,
-        figures.ready_transitions,
-        figures.endpoint_slice_writes,
-        outside.p50,
-        outside.p99,
-        outside.max,
-        inside.p50,
-        inside.p99,
-        inside.max,
-    )
 }
