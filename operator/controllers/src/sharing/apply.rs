@@ -38,6 +38,9 @@ pub(super) enum ApplyError {
     Foreign { what: String },
 }
 
+/// Pause after a write that somebody else's was faster than.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+
 /// The first failure of several steps, none of which keeps the others from being tried.
 #[derive(Default)]
 struct Attempts(Option<ApplyError>);
@@ -69,10 +72,11 @@ pub(super) async fn apply(
 ) -> Result<Option<Duration>, ApplyError> {
     let work = Work::new(watched, found);
     let mut attempts = Attempts::default();
+    let mut again = Vec::new();
     for (name, uid) in &decision.pods.delete {
-        attempts.note(delete::<Pod>(&work.api(), name, uid).await);
+        again.extend(attempts.note(delete::<Pod>(&work.api(), name, uid).await));
     }
-    let again = attempts.note(work.tell(decision).await);
+    again.extend(attempts.note(work.tell(decision).await));
     if let Some(config_map) = &decision.config_map {
         attempts.note(work.write(config_map, found.config_map.as_deref()).await);
     }
@@ -80,21 +84,25 @@ pub(super) async fn apply(
         attempts.note(work.write(service, found.service.as_deref()).await);
     }
     attempts.note(work.create(decision).await);
-    attempts.end().map(|()| again.flatten())
+    attempts.end().map(|()| again.into_iter().flatten().min())
 }
 
-/// Deletes what nobody needs any more.
-pub(super) async fn remove(watched: &Watched, found: &Found) -> Result<(), ApplyError> {
+/// Deletes what nobody needs any more. When there is more to do.
+pub(super) async fn remove(
+    watched: &Watched,
+    found: &Found,
+) -> Result<Option<Duration>, ApplyError> {
     let work = Work::new(watched, found);
+    let mut again = None;
     if let Some(service) = &found.service {
         let uid = service.uid().unwrap_or_default();
-        delete::<Service>(&work.api(), &service.name_any(), &uid).await?;
+        again = delete::<Service>(&work.api(), &service.name_any(), &uid).await?;
     }
     if let Some(config_map) = &found.config_map {
         let uid = config_map.uid().unwrap_or_default();
-        delete::<ConfigMap>(&work.api(), &config_map.name_any(), &uid).await?;
+        again = again.or(delete::<ConfigMap>(&work.api(), &config_map.name_any(), &uid).await?);
     }
-    Ok(())
+    Ok(again)
 }
 
 struct Work<'a> {
@@ -172,16 +180,17 @@ impl<'a> Work<'a> {
         accept(created, &[409], || {
             (format!("function pod {name}"), "created")
         })
+        .map(drop)
     }
 
     /// Tells function pods of their tenants; until when some have to wait for that.
     async fn tell(&self, decision: &Decision) -> Result<Option<Duration>, ApplyError> {
-        let mut again: Option<Duration> = None;
+        let mut again = Vec::new();
         let mut attempts = Attempts::default();
         for (pod, tenants) in &decision.retold {
             let uid = pod.uid().unwrap_or_default();
             if let Err(rest) = self.watched.memory.may_tell(&uid) {
-                again = Some(again.map_or(rest, |again| again.min(rest)));
+                again.push(rest);
                 continue;
             }
             let patch = retelling(pod, decision.plan.name(), tenants);
@@ -191,11 +200,12 @@ impl<'a> Work<'a> {
                 ..PatchParams::default()
             };
             let patched = self.api::<Pod>().patch(&name, &parameters, &patch).await;
-            attempts.note(accept(patched, &[404, 409], || {
+            let told = accept(patched, &[404, 409], || {
                 (format!("function pod {name}"), "patched")
-            }));
+            });
+            again.extend(attempts.note(told).flatten());
         }
-        attempts.end().map(|()| again)
+        attempts.end().map(|()| again.into_iter().min())
     }
 
     /// Writes an object of the sidecar, whole. One of the name that is somebody else's is left
@@ -246,8 +256,8 @@ fn retelling(pod: &Pod, sidecar: &str, tenants: &Tenants) -> Patch<serde_json::V
     Patch::Merge(json!({"metadata": {"uid": pod.uid(), "annotations": {key: text}}}))
 }
 
-/// Deletes an object only if it is the one that was seen.
-async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), ApplyError>
+/// Deletes an object only if it is the one that was seen. When to look again.
+async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<Option<Duration>, ApplyError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
@@ -264,15 +274,16 @@ where
     })
 }
 
-/// Answers that mean that somebody was faster are no failures.
+/// Answers that mean that somebody was faster are no failures. When to look again after one: the API
+/// server may give it though nothing has changed, so that no event follows.
 fn accept<T>(
     result: Result<T, kube::Error>,
     overtaken: &[u16],
     what: impl FnOnce() -> (String, &'static str),
-) -> Result<(), ApplyError> {
+) -> Result<Option<Duration>, ApplyError> {
     match result {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if overtaken.contains(&status.code) => Ok(()),
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if overtaken.contains(&status.code) => Ok(Some(OVERTAKEN)),
         Err(error) => {
             let (what, action) = what();
             Err(ApplyError::Call {

@@ -83,10 +83,10 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let uid = sidecar.uid().unwrap_or_default();
     let found = read::read(sidecar, watched).await?;
     if !found.is_needed() {
-        apply::remove(watched, &found).await?;
+        let again = apply::remove(watched, &found).await?;
         watched.memory.forget(&uid);
         watched.context.sharings.publish(sidecar, None);
-        return Ok(Action::requeue(LOOK_AGAIN));
+        return Ok(Action::requeue(again.unwrap_or(LOOK_AGAIN)));
     }
     let plan = decide::plan(&found)?;
     let wanted = wanted(&plan, &found.consumers);

@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::node::{Fault, Node};
 use crate::replica::Replica;
 use crate::shop::{
-    POD, SIDECAR, edit, empty_shop, is_updated, preflights, put_pod, says, set_image, shop,
-    until_phase,
+    POD, SIDECAR, edit, empty_shop, is_updated, owners, preflights, put_pod, recreating, says,
+    set_image, shop, until_phase,
 };
 
 /// What happens to application `shop` with its one pod.
@@ -216,37 +216,12 @@ impl Plot for InPlace {
 
 struct Recreated;
 
-const REPLICA_SET: &str = "/apis/apps/v1/namespaces/store/replicasets/web";
-
-/// The ReplicaSet of the pod. Nothing changes what it creates on the way, so its template has the
-/// label.
-fn replica_set() -> Value {
-    json!({
-        "spec": {"replicas": 1, "template": {
-            "metadata": {"labels": {"app": "shop", "outrigger.dev/app": "shop"}},
-            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
-        }},
-    })
-}
-
-fn owners(api: &ApiServer) -> Value {
-    let uid = api.get(REPLICA_SET).unwrap()["metadata"]["uid"].clone();
-    json!([{
-        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": uid,
-        "controller": true,
-    }])
-}
-
 impl Plot for Recreated {
     const NAME: &str = "a pod is evicted, and its successor has the image";
     const NETWORK: u8 = 18;
 
     fn open() -> ApiServer {
-        let api = empty_shop(0);
-        edit(&api, |spec| spec["update"]["strategy"] = "Recreate".into());
-        api.put(REPLICA_SET, replica_set());
-        put_pod(&api, owners(&api));
-        api
+        recreating(true)
     }
 
     async fn play(api: &ApiServer, _: &Node) {

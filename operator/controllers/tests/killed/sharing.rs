@@ -2,7 +2,7 @@
 
 use kube::Client;
 use outrigger_api_server::ApiServer;
-use outrigger_faults::{Story, crash_after_every_write};
+use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -57,4 +57,9 @@ impl Story for Shared {
 #[tokio::test(start_paused = true)]
 async fn function_pods_end_the_same_whenever_the_operator_is_killed() {
     assert!(crash_after_every_write::<Shared>().await > 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_pods_end_the_same_after_any_storm() {
+    weather_storms::<Shared>(0..12).await;
 }

@@ -1,50 +1,10 @@
 //! Pods are evicted so that their successors get a new image.
 
 use outrigger_api_server::ApiServer;
-use serde_json::{Value, json};
 
 use crate::node::Node;
 use crate::replica::Replica;
-use crate::shop::{POD, SIDECAR, edit, empty_shop, is_updated, put_pod, says, set_image};
-
-const REPLICA_SET: &str = "/apis/apps/v1/namespaces/store/replicasets/web";
-
-/// Strategy Recreate, and a ReplicaSet with its one pod. What it creates has the application's label
-/// if the webhook is there.
-fn recreating(webhook: bool) -> ApiServer {
-    let api = empty_shop(0);
-    edit(&api, |spec| spec["update"]["strategy"] = "Recreate".into());
-    let template = json!({
-        "metadata": {"labels": {"app": "shop"}},
-        "spec": {"containers": [{"name": "web", "image": "web:1"}]},
-    });
-    api.put(
-        REPLICA_SET,
-        json!({"spec": {"replicas": 1, "template": template}}),
-    );
-    put_pod(&api, owners(&api));
-    if webhook {
-        with_webhook(&api);
-    }
-    api
-}
-
-fn with_webhook(api: &ApiServer) {
-    api.admit(|mut pod| {
-        if pod["metadata"]["labels"]["app"] == "shop" {
-            pod["metadata"]["labels"]["outrigger.dev/app"] = "shop".into();
-        }
-        pod
-    });
-}
-
-fn owners(api: &ApiServer) -> Value {
-    let uid = api.get(REPLICA_SET).unwrap()["metadata"]["uid"].clone();
-    json!([{
-        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": uid,
-        "controller": true,
-    }])
-}
+use crate::shop::{POD, is_updated, owners, put_pod, recreating, says, set_image, with_webhook};
 
 fn evictions(api: &ApiServer) -> usize {
     let writes = api.writes();

@@ -15,6 +15,7 @@ pub(crate) const SIDECAR: &str =
     "/apis/outrigger.dev/v1alpha1/namespaces/store/integrationsidecars/orders";
 pub(crate) const POD: &str = "/api/v1/namespaces/store/pods/web";
 pub(crate) const REVISIONS: &str = "/apis/apps/v1/namespaces/store/controllerrevisions/";
+const REPLICA_SET: &str = "/apis/apps/v1/namespaces/store/replicasets/web";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/store/events/";
 
 /// The objects, without a pod.
@@ -72,6 +73,43 @@ pub(crate) fn put_pod(api: &ApiServer, owners: Value) {
     let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
     json_patch::patch(&mut pod, &patch).unwrap();
     api.put(POD, pod);
+}
+
+/// Strategy Recreate, and a ReplicaSet with its one pod. What it creates has the application's label
+/// if the webhook is there.
+pub(crate) fn recreating(webhook: bool) -> ApiServer {
+    let api = empty_shop(0);
+    edit(&api, |spec| spec["update"]["strategy"] = "Recreate".into());
+    let template = json!({
+        "metadata": {"labels": {"app": "shop"}},
+        "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+    });
+    api.put(
+        REPLICA_SET,
+        json!({"spec": {"replicas": 1, "template": template}}),
+    );
+    put_pod(&api, owners(&api));
+    if webhook {
+        with_webhook(&api);
+    }
+    api
+}
+
+pub(crate) fn with_webhook(api: &ApiServer) {
+    api.admit(|mut pod| {
+        if pod["metadata"]["labels"]["app"] == "shop" {
+            pod["metadata"]["labels"]["outrigger.dev/app"] = "shop".into();
+        }
+        pod
+    });
+}
+
+pub(crate) fn owners(api: &ApiServer) -> Value {
+    let uid = api.get(REPLICA_SET).unwrap()["metadata"]["uid"].clone();
+    json!([{
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": uid,
+        "controller": true,
+    }])
 }
 
 /// Changes the spec of the sidecar.
