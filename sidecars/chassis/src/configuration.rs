@@ -17,6 +17,7 @@ use outrigger_control::{
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::exclusive::gated;
 use crate::ownership::replace_file;
 use crate::settings::FunctionPort;
 use crate::tenancy::{Gates, Guarded, Hosted, Parts};
@@ -225,7 +226,7 @@ impl Configuration {
 
     fn functions_of(&self, document: &Document) -> Result<Functions, String> {
         let functions = build(self.builder.as_ref(), document, &self.secrets)?;
-        Ok(complete(functions, &self.ports))
+        Ok(complete(gated(functions), &self.ports))
     }
 
     fn put_in_use(&mut self, hash: String, functions: Hosted) {

@@ -11,7 +11,7 @@ use outrigger_control::Document;
 use outrigger_control::parameters::SecretUnreadable;
 use prometheus_client::registry::Registry;
 
-use crate::{HandOver, Upgraded};
+use crate::{HandOver, State, Upgraded};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +48,33 @@ pub trait Function: Send + Sync + 'static {
         tracing::error!("Connection was closed: its function speaks no other protocol");
         futures::future::ready(None).boxed()
     }
+
+    /// What only one worker may have at a time, if there is something. A function that has it
+    /// answers only while it is open.
+    fn exclusive(self: Arc<Self>) -> Option<Arc<dyn Exclusive>> {
+        None
+    }
+}
+
+/// What only one worker may have at a time: memory that is to outlive a swap, or a store with one
+/// writer, such as the file of an embedded database.
+///
+/// It is open in the worker that serves, and there in the function of the newest configuration. At
+/// a handover, and at a change of configuration, the former one is closed and the next one is
+/// opened; requests that arrive meanwhile wait.
+pub trait Exclusive: Send + Sync + 'static {
+    /// Opens it, within 5 s. `state` is what the former one remembered when it was closed; there is
+    /// none in the first worker of a pod, after a crash, and from a release that remembers nothing.
+    ///
+    /// If it fails, a former worker goes on as if nothing had been, with what it remembered.
+    /// Without one it is tried again.
+    fn open(self: Arc<Self>, state: Option<State>) -> BoxFuture<'static, Result<(), BoxError>>;
+
+    /// Closes it, within 5 s, and says what is to be remembered. No request is in progress, and
+    /// none begins before it is opened again.
+    ///
+    /// An error says that it is as open as before.
+    fn close(self: Arc<Self>) -> BoxFuture<'static, Result<Option<State>, BoxError>>;
 }
 
 /// The functions of one document, by name.

@@ -44,7 +44,7 @@
 //!
 //! What a function promises in return is little: it reads every request's body to its end before it
 //! answers ([`read_body`] does), since a connection with an unread body cannot be handed over, and
-//! it keeps nothing in memory that must outlive its process.
+//! what it has in memory and needs after a swap is [`Exclusive`].
 
 mod admin;
 mod body;
@@ -54,6 +54,7 @@ mod connection;
 mod control_files;
 mod credentials;
 mod custom;
+mod exclusive;
 mod function;
 mod handover;
 mod limits;
@@ -67,6 +68,7 @@ mod restart;
 mod roles;
 mod server;
 mod settings;
+mod state;
 mod status;
 mod stream;
 mod supervisor;
@@ -81,8 +83,8 @@ pub use connection::upgrade::{HandOver, Leave, Upgraded, switch_protocols};
 pub use credentials::{Credential, CredentialUnusable, Credentials};
 pub use custom::custom;
 pub use function::{
-    BoxError, Builder, Function, Functions, InvalidDocument, NotWarm, RequestBody, ResponseBody,
-    Secrets,
+    BoxError, Builder, Exclusive, Function, Functions, InvalidDocument, NotWarm, RequestBody,
+    ResponseBody, Secrets,
 };
 pub use futures::future::BoxFuture;
 pub use http;
@@ -90,3 +92,4 @@ pub use outrigger_control::parameters::CustomParameters;
 pub use outrigger_control::{Document, FunctionDocument, FunctionKind};
 pub use problem::Problem;
 pub use prometheus_client;
+pub use state::State;

@@ -170,7 +170,7 @@ impl Server {
             former.abort();
         }
         self.drain.send_replace(false);
-        self.leave.send_replace(None);
+        self.move_upgraded(None);
         let (ports, sockets) = listeners.duplicate()?.into_inner();
         for (function, port) in ports.into_iter().enumerate() {
             self.accept(function, Listener::Port(TcpListener::from_std(port)?));
@@ -203,8 +203,13 @@ impl Server {
             // Ended, in one way or the other.
             let _ = acceptor.await;
         }
-        self.leave.send_replace(Some(leave));
+        self.move_upgraded(Some(leave));
         self.drain.send_replace(true);
+    }
+
+    /// Tells upgraded connections to leave the function that they are with, or that they may stay.
+    pub(crate) fn move_upgraded(&self, leave: Option<Leave>) {
+        self.leave.send_replace(leave);
     }
 
     /// The next connection that parked or was taken in.

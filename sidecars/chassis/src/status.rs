@@ -101,7 +101,7 @@ impl Status {
     pub(crate) fn trouble(&self, reason: String) {
         let mut parts = self.parts.lock();
         if parts.trouble.as_ref() != Some(&reason) {
-            tracing::error!(reason, "Slot cannot have a role");
+            tracing::error!(reason, "Slot cannot do what it should");
         }
         parts.trouble = Some(reason);
     }

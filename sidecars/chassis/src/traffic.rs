@@ -124,6 +124,11 @@ impl Traffic {
         *self.connections.borrow()
     }
 
+    /// Follows the number of connections.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.connections.subscribe()
+    }
+
     /// Waits until no connection is open.
     pub(crate) async fn no_connections(&self) {
         let mut connections = self.connections.subscribe();

@@ -8,6 +8,7 @@ use super::link::Link;
 use super::message::Message;
 use super::pass::Passing;
 use super::witness::Witness;
+use crate::exclusive::{Exclusives, QUIET, STEP};
 use crate::server::{Parked, Server};
 
 /// Idle connections have parked by then; those that have not are busy and follow one by one.
@@ -38,6 +39,12 @@ pub(crate) enum Aborted {
     Silent,
     #[error("the commit was not reached within {} s", TOTAL.as_secs())]
     Late,
+    #[error("requests did not end within {} s, which the functions need to be closed", QUIET.as_secs())]
+    Busy,
+    #[error("{0}")]
+    NotClosed(String),
+    #[error("in the other slot {0}")]
+    NotOpened(String),
     #[error("the other slot broke the protocol with {0}")]
     Unexpected(String),
     #[error("{0}")]
@@ -57,10 +64,12 @@ impl From<io::Error> for Aborted {
 
 /// Passes the listeners' ownership and all idle connections to a standby that is ready.
 ///
-/// The server is left parked, whatever the result.
+/// The server is left parked, whatever the result. What is exclusive may be closed even if the
+/// handover is given up; it is to be opened again then.
 pub(crate) async fn give(
     link: &mut Link,
     server: &mut Server,
+    exclusives: &mut Exclusives,
     lock: BorrowedFd<'_>,
 ) -> Result<Given, Aborted> {
     let began = Instant::now();
@@ -73,7 +82,7 @@ pub(crate) async fn give(
         silence: began + SILENCE,
         end: began + TOTAL,
     };
-    let given = match giving.run(link, server, &witness, lock).await {
+    let given = match giving.run(link, server, exclusives, &witness, lock).await {
         Ok(()) => Ok(()),
         Err(aborted) => {
             // In this order: whoever learns that the socket is closed can learn why.
@@ -85,10 +94,13 @@ pub(crate) async fn give(
         }
     };
     match given {
-        Ok(()) => Ok(Given {
-            connections: giving.held.len(),
-            commit: began.elapsed(),
-        }),
+        Ok(()) => {
+            exclusives.forget();
+            Ok(Given {
+                connections: giving.held.len(),
+                commit: began.elapsed(),
+            })
+        }
         Err(aborted) => {
             let intake = server.intake();
             for parked in giving.held {
@@ -99,6 +111,13 @@ pub(crate) async fn give(
             }
             Err(aborted)
         }
+    }
+}
+
+fn unexpected(message: Option<Message>) -> Aborted {
+    match message {
+        Some(other) => Aborted::Unexpected(format!("{other:?}")),
+        None => Aborted::Gone,
     }
 }
 
@@ -117,6 +136,7 @@ impl Giving {
         &mut self,
         link: &mut Link,
         server: &mut Server,
+        exclusives: &mut Exclusives,
         witness: &Witness,
         lock: BorrowedFd<'_>,
     ) -> Result<(), Aborted> {
@@ -124,13 +144,16 @@ impl Giving {
         server.park(link.sender().leave()).await;
         self.settled = Instant::now() + SETTLE;
         self.pass_idle(link, server).await?;
+        if !exclusives.is_empty() {
+            self.rest(link, server).await?;
+            self.pass_exclusives(link, exclusives).await?;
+        }
         self.committing = true;
         self.heard();
         self.in_time(link.sender().commit(lock)).await?;
         match self.in_time(async { Ok(link.receive().await) }).await? {
             Some(Message::Held(_)) => Ok(()),
-            Some(other) => Err(Aborted::Unexpected(format!("{other:?}"))),
-            None => Err(Aborted::Gone),
+            message => Err(unexpected(message)),
         }
     }
 
@@ -147,8 +170,7 @@ impl Giving {
                         self.held.extend(self.passing.held(id));
                         self.heard();
                     }
-                    Some(other) => return Err(Aborted::Unexpected(format!("{other:?}"))),
-                    None => return Err(Aborted::Gone),
+                    message => return Err(unexpected(message)),
                 },
                 parked = server.parked(), if !full && self.passing.has_room() => {
                     if self.passing.is_empty() {
@@ -165,6 +187,56 @@ impl Giving {
                 }
             }
         }
+    }
+
+    /// Waits until no connection is served any more.
+    async fn rest(&mut self, link: &mut Link, server: &mut Server) -> Result<(), Aborted> {
+        let end = Instant::now() + QUIET;
+        let intake = server.intake();
+        let mut connections = server.traffic().watch();
+        // They follow the commit.
+        let mut waiting = Vec::new();
+        let rested = loop {
+            let at_rest = self.held.len() + waiting.len();
+            if *connections.borrow_and_update() == at_rest as u64 {
+                break Ok(());
+            }
+            tokio::select! {
+                biased;
+                parked = server.parked() => waiting.push(parked),
+                _ = connections.changed() => {}
+                message = link.receive() => break Err(unexpected(message)),
+                () = sleep_until(end) => break Err(Aborted::Busy),
+            }
+        };
+        for parked in waiting {
+            intake.keep(parked);
+        }
+        rested
+    }
+
+    /// Closes what is exclusive here and has it opened in the other slot, with what it remembers.
+    async fn pass_exclusives(
+        &mut self,
+        link: &mut Link,
+        exclusives: &mut Exclusives,
+    ) -> Result<(), Aborted> {
+        exclusives.close().await.map_err(Aborted::NotClosed)?;
+        if link.sender().takes_states() {
+            self.silence = Instant::now() + STEP * 2;
+            self.end = self.silence;
+            for (name, state) in exclusives.states() {
+                self.in_time(link.sender().state(name, state)).await?;
+            }
+            self.in_time(link.sender().open()).await?;
+            match self.in_time(async { Ok(link.receive().await) }).await? {
+                Some(Message::Held(_)) => {}
+                Some(Message::Refused(reason)) => return Err(Aborted::NotOpened(reason)),
+                message => return Err(unexpected(message)),
+            }
+        }
+        self.end = Instant::now() + TOTAL;
+        Ok(())
     }
 
     /// Everything that can move with the commit is held by the other slot.

@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::message::{HEADER, Hello, Message, Ready, Welcome, kind};
-use crate::Leave;
 use crate::connection::MAX_UNREAD;
 use crate::connection::upgrade::MAX_HAND_OVER;
 use crate::packet::{self, Accepted, Acceptor};
 use crate::server::Parked;
+use crate::{Leave, State};
 
 /// Before the state of an upgraded connection: its length.
 const LENGTH: usize = size_of::<u32>();
@@ -147,9 +147,14 @@ impl Sender {
         self.takes_states.store(takes_states, Ordering::Relaxed);
     }
 
+    /// Whether the other end takes states.
+    pub(crate) fn takes_states(&self) -> bool {
+        self.takes_states.load(Ordering::Relaxed)
+    }
+
     /// How upgraded connections leave for the other end.
     pub(crate) fn leave(&self) -> Leave {
-        match self.takes_states.load(Ordering::Relaxed) {
+        match self.takes_states() {
             true => Leave::HandOver,
             false => Leave::Close,
         }
@@ -201,6 +206,15 @@ impl Sender {
         let length = length.to_le_bytes();
         let data = [IoSlice::new(&length), IoSlice::new(state), unread];
         self.send(kind::UPGRADED, id, &data, &stream).await
+    }
+
+    pub(crate) async fn state(&self, name: &str, state: &State) -> io::Result<()> {
+        let name = IoSlice::new(name.as_bytes());
+        self.send(kind::STATE, 0, &[name], &[state.as_fd()]).await
+    }
+
+    pub(crate) async fn open(&self) -> io::Result<()> {
+        self.send(kind::OPEN, 0, &[], &[]).await
     }
 
     pub(crate) async fn held(&self, id: u64) -> io::Result<()> {

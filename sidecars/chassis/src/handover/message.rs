@@ -5,6 +5,7 @@ use bytes::Bytes;
 use outrigger_control::Slot;
 use serde::{Deserialize, Serialize};
 
+use crate::State;
 use crate::packet::invalid;
 use crate::server::Passed;
 
@@ -26,7 +27,7 @@ pub(crate) struct Hello {
     /// Whether it takes listeners of Unix sockets too.
     #[serde(default)]
     pub(crate) sockets: bool,
-    /// Whether it takes states: those of upgraded connections.
+    /// Whether it takes states: those of upgraded connections, and those of functions.
     #[serde(default)]
     pub(crate) states: bool,
 }
@@ -59,6 +60,8 @@ pub(crate) enum Message {
     Begin { witness: OwnedFd },
     Refused(String),
     Connection { id: u64, passed: Passed },
+    State { name: String, state: State },
+    Open,
     Held(u64),
     Commit { lock: OwnedFd },
 }
@@ -73,6 +76,8 @@ pub(super) mod kind {
     pub(crate) const REFUSED: u8 = b'N';
     pub(crate) const CONNECTION: u8 = b'C';
     pub(crate) const UPGRADED: u8 = b'U';
+    pub(crate) const STATE: u8 = b'F';
+    pub(crate) const OPEN: u8 = b'O';
     pub(crate) const HELD: u8 = b'A';
     pub(crate) const COMMIT: u8 = b'S';
 }
@@ -121,6 +126,11 @@ impl Message {
                     },
                 }
             }
+            kind::STATE => Message::State {
+                name: String::from_utf8(data.to_vec()).map_err(|_| unknown())?,
+                state: State::received(descriptor()?)?,
+            },
+            kind::OPEN => Message::Open,
             kind::HELD => Message::Held(id),
             kind::COMMIT => Message::Commit {
                 lock: descriptor()?,

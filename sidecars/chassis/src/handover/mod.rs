@@ -11,7 +11,11 @@
 //! Ready      ->                                       I am warm: let me take over, by order or as asked
 //!                        <-  Begin or Refused         Begin carries the witness
 //!                        <-        Connection         hold this connection, do not read it
+//!                        <-          Upgraded         the same, of one with a state of its function
 //! Held       ->                                       for each
+//!                        <-             State         hold what this function remembers   } only of functions
+//!                        <-              Open         they are closed here: open yours     } with something
+//! Held or Refused ->                                  they are open here                   } exclusive
 //!                        <-            Commit         with the owner lock
 //! Held       ->                                       I own them all and serve from now on
 //! ```
@@ -24,7 +28,8 @@
 //!
 //! A slot of a former release is told nothing that it does not know: `Hello`, and the data of
 //! `Listeners`, say whether a slot takes states. Without them upgraded connections, which move as
-//! connections with a state of their function, stay where they are.
+//! connections with a state of their function, stay where they are; functions are closed before the
+//! commit and open in the other slot without what they remembered.
 //!
 //! Connections that were busy follow one by one: the former owner is the standby now, and a
 //! standby passes every connection that it still has, as soon as it is between two requests, with

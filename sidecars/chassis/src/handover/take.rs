@@ -7,6 +7,7 @@ use super::link::Link;
 use super::message::{Message, Ready};
 use super::pass::Passing;
 use super::witness::Testimony;
+use crate::exclusive::Exclusives;
 use crate::ownership::{OwnerLock, StateDirectory};
 use crate::server::{Intake, Parked};
 
@@ -33,11 +34,12 @@ pub(crate) struct Took {
 /// Asks the owner for everything that it owns.
 ///
 /// `passing` are the connections on their way to the owner. If the owner died while the standby
-/// held connections for it, those are in the intake's queue.
+/// held connections for it, those are in the intake's queue, and what was opened stays open.
 pub(crate) async fn take(
     link: &mut Link,
     passing: &mut Passing,
     intake: &Intake,
+    exclusives: &mut Exclusives,
     state: &StateDirectory,
     ready: &Ready,
 ) -> Taken {
@@ -48,7 +50,7 @@ pub(crate) async fn take(
         Err(error) => return Taken::Lost(error.to_string()),
     };
     let mut held = Vec::new();
-    let (lock, last) = match hold(link, intake, state, &mut held).await {
+    let (lock, last) = match hold(link, intake, exclusives, state, &mut held).await {
         Ok(lock) => (Some(lock), link.sender().held(0).await),
         Err(error) => (None, Err(error)),
     };
@@ -63,9 +65,12 @@ pub(crate) async fn take(
             commit: began.elapsed(),
         }),
         (_, died) => {
-            // Nobody else has the connections of an owner that died.
             if died == Some(true) {
+                // Nobody else has its connections, nor what is open here.
                 held.into_iter().for_each(|parked| intake.keep(parked));
+                exclusives.forget();
+            } else {
+                exclusives.give_up().await;
             }
             let reason = last
                 .err()
@@ -103,6 +108,7 @@ async fn request(link: &mut Link, passing: &mut Passing, ready: &Ready) -> io::R
 async fn hold(
     link: &mut Link,
     intake: &Intake,
+    exclusives: &mut Exclusives,
     state: &StateDirectory,
     held: &mut Vec<Parked>,
 ) -> io::Result<OwnerLock> {
@@ -112,6 +118,14 @@ async fn hold(
                 held.push(intake.receive(passed)?);
                 link.sender().held(id).await?;
             }
+            Some(Message::State { name, state }) => exclusives.remember(name, state),
+            Some(Message::Open) => match exclusives.renew().await {
+                Ok(()) => link.sender().held(0).await?,
+                Err(reason) => {
+                    link.sender().refused(&reason).await?;
+                    return Err(io::Error::other(reason));
+                }
+            },
             Some(Message::Commit { lock }) => return OwnerLock::received(lock, state),
             other => return Err(unexpected(other)),
         }

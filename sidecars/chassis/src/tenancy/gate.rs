@@ -21,7 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::body::{Holding, closing, refuse};
-use crate::{BoxError, Function, HandOver, NotWarm, Problem, RequestBody, ResponseBody, Upgraded};
+use crate::{
+    BoxError, Exclusive, Function, HandOver, NotWarm, Problem, RequestBody, ResponseBody, Upgraded,
+};
 
 /// What refused callers are told to wait, in seconds.
 const RETRY_AFTER: u32 = 1;
@@ -286,6 +288,10 @@ impl Function for Guarded {
         connection: Upgraded,
     ) -> BoxFuture<'static, Option<HandOver>> {
         Arc::clone(&self.function).upgraded(state, connection)
+    }
+
+    fn exclusive(self: Arc<Self>) -> Option<Arc<dyn Exclusive>> {
+        Arc::clone(&self.function).exclusive()
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin, Source};
 use crate::configuration::Configuration;
 use crate::control_files::ControlFiles;
+use crate::exclusive::Exclusives;
 use crate::handover::Link;
 use crate::listeners::Listeners;
 use crate::log::Identity;
@@ -93,6 +94,7 @@ struct Worker {
     listeners: Option<Listeners>,
     server: Server,
     functions: Arc<ArcSwap<Hosted>>,
+    exclusives: Exclusives,
     direction: watch::Receiver<Direction>,
     warm: watch::Receiver<Result<(), String>>,
     status: Arc<Status>,
@@ -192,6 +194,7 @@ impl Worker {
             supervisor,
             listeners,
             server,
+            exclusives: Exclusives::new(Arc::clone(&functions)),
             functions,
             direction,
             warm,
@@ -211,7 +214,7 @@ impl Worker {
                 Next::Own(owning) => self.own(owning).await,
                 Next::Yield { lock, successor } => self.follow(lock, successor).await,
                 Next::Drain => self.drain().await,
-                Next::End => return,
+                Next::End => return self.exclusives.give_up().await,
             };
         }
     }

@@ -11,12 +11,14 @@ use super::seek::NotJoined;
 use super::{Next, Worker};
 use crate::handover::{self, Link, OwnerSocket, Ready, Sender};
 use crate::ownership::{OwnerLock, Record};
-use crate::roles;
+use crate::{Leave, roles};
 
 /// How long a leaving owner waits for its standby to take over.
 const LEAVE: Duration = Duration::from_secs(3);
 /// Pause after the owner's socket could not be had.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Pause after something exclusive could not be opened. Who has it may be about to close it.
+const REOPEN: Duration = Duration::from_millis(50);
 /// Longest time to ask a standby to take over.
 const ASK: Duration = Duration::from_millis(100);
 
@@ -87,7 +89,10 @@ impl Worker {
                         successor,
                     },
                     Left::Alone => Next::Drain,
-                    Left::Unable => Next::Seek { at_once: false },
+                    Left::Unable => {
+                        self.exclusives.give_up().await;
+                        Next::Seek { at_once: false }
+                    }
                 };
             }
         }
@@ -104,6 +109,29 @@ impl Worker {
                 self.status
                     .trouble(format!("connections cannot be accepted: {error}"));
                 false
+            }
+        }
+    }
+
+    /// Opens what is exclusive of the functions in use; `Some` is when to try again.
+    async fn open(&mut self) -> Option<Instant> {
+        if self.exclusives.are_in_use() {
+            return None;
+        }
+        if !self.exclusives.is_empty() {
+            // Those of a former configuration go on in the new one.
+            self.server.move_upgraded(Some(Leave::HandOver));
+        }
+        match self.exclusives.renew().await {
+            Ok(()) => {
+                self.server.move_upgraded(None);
+                // The trouble is over.
+                self.status.role(Role::Active);
+                None
+            }
+            Err(reason) => {
+                self.status.trouble(reason);
+                Some(Instant::now() + REOPEN)
             }
         }
     }
@@ -128,6 +156,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "Order could not be recorded"),
             }
         }
+        let reopen = self.open().await;
         let leave_by = ownership.leave_by;
         tokio::select! {
             parked = self.server.parked() => self.server.serve(parked),
@@ -151,6 +180,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "Standby was lost"),
             },
             _ = self.direction.changed() => {}
+            () = until(reopen), if reopen.is_some() => {}
             () = self.stop.told(), if leave_by.is_none() => {
                 let Some((_, standby)) = &ownership.standby else {
                     return Some(Left::Alone);
@@ -211,7 +241,14 @@ impl Worker {
             return leaving.then_some(Left::Alone);
         }
         self.status.role(Role::Draining);
-        match handover::give(&mut link, &mut self.server, ownership.lock.as_fd()).await {
+        match handover::give(
+            &mut link,
+            &mut self.server,
+            &mut self.exclusives,
+            ownership.lock.as_fd(),
+        )
+        .await
+        {
             Ok(given) => {
                 self.status.handed_over(given.connections, given.commit);
                 Some(Left::Given(link))

@@ -66,6 +66,8 @@ impl Worker {
     /// order or the owner's end makes it active.
     pub(super) async fn stand(&mut self, mut link: Link) -> Next {
         self.server.park(link.sender().leave()).await;
+        // Opened for an owner that died, whom another one succeeded.
+        self.exclusives.give_up().await;
         self.status.role(Role::Standby);
         self.attempts.meet(OwnerId::at(&self.state.owner_socket()));
         let traffic = Arc::clone(self.server.traffic());
@@ -160,7 +162,14 @@ impl Worker {
         };
         let intake = self.server.intake();
         let taken = tokio::select! {
-            taken = handover::take(&mut link, &mut passing, &intake, &self.state, &ready) => taken,
+            taken = handover::take(
+                &mut link,
+                &mut passing,
+                &intake,
+                &mut self.exclusives,
+                &self.state,
+                &ready,
+            ) => taken,
             () = self.stop.told() => Taken::Lost("this slot is told to stop".to_owned()),
         };
         match taken {

@@ -13,9 +13,11 @@ mod admin;
 mod client;
 mod configuration;
 mod crashes;
+mod exclusives;
 mod handovers;
 mod hangs;
 mod http2;
+mod ledger;
 mod lines;
 mod load;
 mod orders;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         sockets::trials(),
         http2::trials(),
         upgrades::trials(),
+        exclusives::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

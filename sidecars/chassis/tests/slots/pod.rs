@@ -128,7 +128,8 @@ impl Pod {
         pod
     }
 
-    async fn rest(&mut self) {
+    /// Starts both slots: a serves, b is warm.
+    pub(crate) async fn rest(&mut self) {
         self.start(Slot::A);
         self.until_active(Slot::A).await;
         self.start(Slot::B);

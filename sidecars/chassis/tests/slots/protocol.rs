@@ -220,7 +220,7 @@ async fn a_hung_standby_does_not_keep_another_out() {
 
 /// An owner in slot a, played by the test. Dropping it is what the kernel does when its process is
 /// killed.
-struct OldSide {
+pub(crate) struct OldSide {
     lock: File,
     control: Listening,
     listeners: Vec<TcpListener>,
@@ -228,7 +228,7 @@ struct OldSide {
 
 /// What an old side has done when it dies or gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum OldStage {
+pub(crate) enum OldStage {
     Owner,
     Asked,
     Begun,
@@ -254,15 +254,15 @@ impl OldStage {
 }
 
 /// A handover from an [`OldSide`].
-struct Giving {
+pub(crate) struct Giving {
     old: OldSide,
-    peer: Peer,
+    pub(crate) peer: Peer,
     witness: OwnedFd,
     connection: TcpStream,
 }
 
 impl OldSide {
-    fn start(pod: &Pod) -> OldSide {
+    pub(crate) fn start(pod: &Pod) -> OldSide {
         let state = pod.shared().join("state");
         let mut directory = std::fs::DirBuilder::new();
         directory.mode(0o700).create(&state).unwrap();
@@ -287,7 +287,7 @@ impl OldSide {
     }
 
     /// Gives the connection to slot b up to a stage. The old side has read `unread` of it.
-    async fn give(self, pod: &Pod, stage: OldStage, unread: &[u8]) -> Giving {
+    pub(crate) async fn give(self, pod: &Pod, stage: OldStage, unread: &[u8]) -> Giving {
         let (connection, _) = self.listeners[0].accept().unwrap();
         connection.set_nonblocking(true).unwrap();
         let peer = self.greet();

@@ -1,6 +1,7 @@
 //! The sidecar under test: it answers with what it saw and who it is. The parameter `refuse` makes
 //! it refuse its document, `fail` makes it panic instead, `abort` ends the whole process, `cold` keeps it from ever being warm,
-//! `stall` lets it be warm once and then give no more answer; their values are the reasons.
+//! `stall` lets it be warm once and then give no more answer, `ledger` makes it count requests; their
+//! values are the reasons.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +13,13 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use outrigger_chassis::{
-    Builder, Function, Functions, HandOver, InvalidDocument, NotWarm, RequestBody, ResponseBody,
-    Secrets, Upgraded,
+    Builder, Exclusive, Function, Functions, HandOver, InvalidDocument, NotWarm, RequestBody,
+    ResponseBody, Secrets, Upgraded,
 };
 use outrigger_control::{Document, FunctionDocument, FunctionKind, Values, layout};
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::Ledger;
 use crate::lines;
 
 /// How long the path `/slow` takes.
@@ -42,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) flavour: String,
     /// Length of the request's body.
     pub(crate) length: usize,
+    /// Which it is of all requests, if they are counted.
+    pub(crate) count: Option<u64>,
 }
 
 #[derive(Default)]
@@ -51,6 +55,7 @@ pub(crate) struct Echo {
     cold: Option<String>,
     stalls: bool,
     was_warm: AtomicBool,
+    ledger: Option<Arc<Ledger>>,
 }
 
 /// A parameter of a function.
@@ -81,6 +86,7 @@ impl Builder for Echo {
                 cold: parameter(function, "cold"),
                 stalls: parameter(function, "stall").is_some(),
                 was_warm: AtomicBool::new(false),
+                ledger: parameter(function, "ledger").map(|_| Arc::default()),
             };
             functions.insert(function.name.clone(), Arc::new(echo));
         }
@@ -110,6 +116,7 @@ impl Function for Echo {
                 application: self.application.clone(),
                 flavour: self.flavour.clone(),
                 length: body.to_bytes().len(),
+                count: self.ledger.as_ref().map(|ledger| ledger.add()),
             };
             let text = serde_json::to_vec(&seen).unwrap();
             let body = Full::new(text.into()).map_err(|never| match never {});
@@ -124,6 +131,10 @@ impl Function for Echo {
         connection: Upgraded,
     ) -> BoxFuture<'static, Option<HandOver>> {
         lines::speak(state, connection).boxed()
+    }
+
+    fn exclusive(self: Arc<Self>) -> Option<Arc<dyn Exclusive>> {
+        Some(Arc::clone(self.ledger.as_ref()?) as Arc<dyn Exclusive>)
     }
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
