@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -27,6 +28,9 @@ use crate::{
 
 /// What refused callers are told to wait, in seconds.
 const RETRY_AFTER: u32 = 1;
+
+/// A refusal comes so late, lest callers that ask again at once take the processor from others.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The gates of all tenants, with their metrics. A gate lives on through changes of configuration
 /// that leave its limits alone, and so does what it counts.
@@ -249,7 +253,10 @@ impl Function for Guarded {
         async move {
             let place = match self.gate.enter(request.headers()).await {
                 Ok(place) => place,
-                Err(problem) => return refuse(request.into_body(), problem).await,
+                Err(problem) => {
+                    tokio::time::sleep(PAUSE).await;
+                    return refuse(request.into_body(), problem).await;
+                }
             };
             let function = Arc::clone(&self.function);
             let response = match self.gate.limits.max_body_bytes {

@@ -136,3 +136,17 @@ fn a_gate_lives_as_long_as_its_limits() {
     assert!(Arc::ptr_eq(&first, &of(1)));
     assert!(!Arc::ptr_eq(&first, &of(2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_worth_waiting_for() {
+    let (guarded, _go) = guarded(Limits {
+        requests_per_second: Some(0),
+        ..limits()
+    });
+    let mut refused = guarded.call(request(""));
+    assert!((&mut refused).now_or_never().is_none());
+    tokio::time::advance(PAUSE).await;
+    let refused = (&mut refused).now_or_never();
+    let status = refused.map(|response| response.status());
+    assert_eq!(status, Some(StatusCode::TOO_MANY_REQUESTS));
+}

@@ -14,6 +14,7 @@ mod client;
 mod configuration;
 mod crashes;
 mod exclusives;
+mod fairness;
 mod handovers;
 mod hangs;
 mod http2;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         preflight::trials(),
         admin::trials(),
         tenants::trials(),
+        fairness::trials(),
         sockets::trials(),
         http2::trials(),
         upgrades::trials(),
