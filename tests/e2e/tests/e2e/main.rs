@@ -12,6 +12,7 @@
 
 mod applications;
 mod crashes;
+mod credentials;
 mod custom;
 mod examples;
 mod foreign;
@@ -98,6 +99,7 @@ fn tests() -> Vec<Test> {
         strategies::tests(),
         undo::tests(),
         custom::tests(),
+        credentials::tests(),
         foreign::tests(),
         replacement::tests(),
         sharing::tests(),
