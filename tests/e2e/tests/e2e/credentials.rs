@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, ServiceAccount};
 use kube::api::PostParams;
-use outrigger_control::{Slot, layout};
+use outrigger_control::{Report, Slot, layout};
 use outrigger_e2e::example::Example;
 use outrigger_e2e::images::{File, Image, Recipe};
 use outrigger_e2e::install::is_rolled_out;
@@ -18,7 +19,7 @@ use outrigger_e2e::{cluster, fetch, processes, project, slots};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::scene::{PATIENCE, Scene, Test, test};
 
@@ -32,37 +33,16 @@ const SERVER: &str = "https://kubernetes.default.svc";
 const CLIENTS: usize = 4;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![test!(
-        two_credentials_have_their_own_rights_and_are_rotated_under_load
-    )]
+    vec![
+        test!(two_credentials_have_their_own_rights_and_are_rotated_under_load),
+        test!(a_missing_secret_keeps_the_slots_waiting_and_not_the_application),
+    ]
 }
 
 async fn two_credentials_have_their_own_rights_and_are_rotated_under_load(
     scene: Scene<'_>,
 ) -> anyhow::Result<()> {
-    let cluster = scene.cluster();
-    let mut example = example(scene).await?;
-    cluster.apply(&example.of_kinds(&["Namespace"])).await?;
-    cluster.apply(&accounts(scene.namespace)).await?;
-    for account in [FILER, AUDITOR] {
-        rotate(scene, account).await?;
-    }
-    let kinds = ["IntegrationSidecar", "IntegratedApp"];
-    cluster.apply(&example.of_kinds(&kinds)).await?;
-    scene.ready_application(APPLICATION).await?;
-    let kinds = ["Deployment", "Service"];
-    cluster.apply(&example.of_kinds(&kinds)).await?;
-    let deployments = cluster.objects::<Deployment>(scene.namespace);
-    let up = cluster::wait(
-        &deployments,
-        APPLICATION,
-        "available",
-        PATIENCE,
-        is_rolled_out,
-    );
-    up.await?;
-
-    let observer = Observer::start(scene.pods(), SELECTOR, SIDECAR, PATIENCE).await?;
+    let (mut example, observer) = open(scene, &[FILER, AUDITOR]).await?;
     let pod = observer.pods().pop().context("no pod")?;
     let target: SocketAddr = (slots::address(&pod)?, 8080).into();
     only_slots_have_the_files(&pod)?;
@@ -72,6 +52,61 @@ async fn two_credentials_have_their_own_rights_and_are_rotated_under_load(
     assert_eq!((totals.ready_transitions, totals.primary_restarts), (0, 0));
     assert_eq!(totals.slot_replacements, 0);
     Ok(())
+}
+
+async fn a_missing_secret_keeps_the_slots_waiting_and_not_the_application(
+    scene: Scene<'_>,
+) -> anyhow::Result<()> {
+    let (_, observer) = open(scene, &[FILER]).await?;
+    let pod = observer.pods().pop().context("no pod")?;
+    let waits = |report: &Report| {
+        let expected = "credential system waits for the key \"token\" of its Secret";
+        let reason = report.not_warm.as_deref();
+        reason.is_some_and(|reason| reason.contains(expected))
+    };
+    until_reported(&pod, waits).await?;
+    rotate(scene, AUDITOR).await?;
+    until_reported(&pod, |report| report.warm).await?;
+    let totals = observer.totals();
+    assert_eq!((totals.ready_transitions, totals.primary_restarts), (0, 0));
+    assert_eq!(totals.slot_replacements, 0);
+    Ok(())
+}
+
+/// Waits for what both slots say. They can only be asked.
+async fn until_reported(pod: &Pod, wanted: impl Fn(&Report) -> bool) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    for slot in Slot::BOTH {
+        loop {
+            let report = slots::report(pod, SIDECAR, slot).await?;
+            if wanted(&report) {
+                break;
+            }
+            ensure!(begin.elapsed() < PATIENCE, "slot {slot} says {report:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Applies the example, with the Secrets of some of the accounts, and waits until its pod runs.
+async fn open(scene: Scene<'_>, with: &[&str]) -> anyhow::Result<(Example, Observer)> {
+    let cluster = scene.cluster();
+    let example = example(scene).await?;
+    cluster.apply(&example.of_kinds(&["Namespace"])).await?;
+    cluster.apply(&accounts(scene.namespace)).await?;
+    for account in with {
+        rotate(scene, account).await?;
+    }
+    let kinds = ["IntegrationSidecar", "IntegratedApp"];
+    cluster.apply(&example.of_kinds(&kinds)).await?;
+    scene.ready_application(APPLICATION).await?;
+    let kinds = ["Deployment", "Service"];
+    cluster.apply(&example.of_kinds(&kinds)).await?;
+    let api = cluster.objects::<Deployment>(scene.namespace);
+    cluster::wait(&api, APPLICATION, "available", PATIENCE, is_rolled_out).await?;
+    let observer = Observer::start(scene.pods(), SELECTOR, SIDECAR, PATIENCE).await?;
+    Ok((example, observer))
 }
 
 /// The example with one pod, the function with two credentials in place of its own, and an

@@ -9,6 +9,7 @@ use crate::scene::{Scene, Test, remove, test};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test!(a_function_without_its_store_is_refused),
+        test!(credentials_that_are_not_two_are_refused),
         test!(an_unknown_sidecar_is_named),
         test!(the_older_of_two_applications_serves_a_pod),
         test!(sidecars_whose_functions_clash_are_named),
@@ -27,6 +28,45 @@ async fn a_function_without_its_store_is_refused(scene: Scene<'_>) -> anyhow::Re
     let refusal = scene.refusal(sidecar).await?;
     let expected = "a function of kind idempotency needs store.postgresql";
     assert!(refusal.contains(expected), "{refusal}");
+    Ok(())
+}
+
+async fn credentials_that_are_not_two_are_refused(scene: Scene<'_>) -> anyhow::Result<()> {
+    let mut example = scene.example()?;
+    scene
+        .cluster()
+        .apply(&example.of_kinds(&["Namespace"]))
+        .await?;
+    let sidecar = example.object("IntegrationSidecar")?;
+    let secret = json!({"secretName": "one"});
+    let token = json!({"serviceAccountToken": {"audience": "one"}});
+    let both = json!({"secretName": "one", "serviceAccountToken": {"audience": "one"}});
+    for (credentials, expected) in [
+        (
+            json!({}),
+            "at least one of credentials.application and credentials.system must be set",
+        ),
+        (
+            json!({"system": {}}),
+            "exactly one of secretName and serviceAccountToken must be set",
+        ),
+        (
+            json!({"system": both}),
+            "exactly one of secretName and serviceAccountToken must be set",
+        ),
+        (
+            json!({"application": secret, "system": secret}),
+            "credentials.application.secretName and credentials.system.secretName must be different Secrets",
+        ),
+        (
+            json!({"application": token, "system": token}),
+            "credentials.application.serviceAccountToken.audience and credentials.system.serviceAccountToken.audience must be different",
+        ),
+    ] {
+        sidecar["spec"]["credentials"] = credentials;
+        let refusal = scene.refusal(sidecar).await?;
+        assert!(refusal.contains(expected), "{refusal}");
+    }
     Ok(())
 }
 
