@@ -29,8 +29,13 @@ use crate::{
 /// What refused callers are told to wait, in seconds.
 const RETRY_AFTER: u32 = 1;
 
-/// A refusal comes so late, lest callers that ask again at once take the processor from others.
+/// A refusal comes so late at least, lest callers that ask again at once take the processor from
+/// others, and at most twice as late: refusals of one moment are spread, and so are the callers'
+/// next requests.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Steps of the spread. Their number has no divisor with [`STEP`] in common, so each comes in turn.
+const STEPS: u32 = 100;
+const STEP: u32 = 61;
 
 /// The gates of all tenants, with their metrics. A gate lives on through changes of configuration
 /// that leave its limits alone, and so does what it counts.
@@ -109,6 +114,7 @@ impl Gates {
                 usize::try_from(limits.max_concurrent_requests).unwrap_or(Semaphore::MAX_PERMITS),
             )),
             waiting: AtomicU32::new(0),
+            refusals: AtomicU32::new(0),
             bucket: limits
                 .requests_per_second
                 .map(|rate| Mutex::new(Bucket::full(rate))),
@@ -130,6 +136,8 @@ pub(crate) struct Gate {
     limits: Limits,
     places: Arc<Semaphore>,
     waiting: AtomicU32,
+    /// Refusals so far.
+    refusals: AtomicU32,
     bucket: Option<Mutex<Bucket>>,
     requests: Counter,
     too_large: Counter,
@@ -173,6 +181,12 @@ impl Gate {
             .acquire_owned()
             .await
             .map_err(|_| crowded())
+    }
+
+    /// How long the next refusal waits.
+    fn pause(&self) -> Duration {
+        let turn = self.refusals.fetch_add(1, Ordering::Relaxed) % STEPS;
+        PAUSE + PAUSE * (turn * STEP % STEPS) / STEPS
     }
 
     fn too_large(&self, limit: u64) -> Problem {
@@ -254,7 +268,7 @@ impl Function for Guarded {
             let place = match self.gate.enter(request.headers()).await {
                 Ok(place) => place,
                 Err(problem) => {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(self.gate.pause()).await;
                     return refuse(request.into_body(), problem).await;
                 }
             };

@@ -138,15 +138,22 @@ fn a_gate_lives_as_long_as_its_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_worth_waiting_for() {
+async fn refusals_are_late_and_those_of_one_moment_do_not_come_together() {
     let (guarded, _go) = guarded(Limits {
         requests_per_second: Some(0),
         ..limits()
     });
-    let mut refused = guarded.call(request(""));
-    assert!((&mut refused).now_or_never().is_none());
-    tokio::time::advance(PAUSE).await;
-    let refused = (&mut refused).now_or_never();
-    let status = refused.map(|response| response.status());
-    assert_eq!(status, Some(StatusCode::TOO_MANY_REQUESTS));
+    let begun = Instant::now();
+    let calls = (0..STEPS).map(|_| {
+        let call = Arc::clone(&guarded).call(request(""));
+        call.map(|refused| (refused.status(), begun.elapsed().as_millis() / 10))
+    });
+    let refused = futures::future::join_all(calls).await;
+    let mut at = BTreeMap::<_, u32>::new();
+    for (status, tenth) in refused {
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        *at.entry(tenth).or_default() += 1;
+    }
+    assert!(at.keys().all(|tenth| (10..=20).contains(tenth)), "{at:?}");
+    assert!(at.values().all(|together| *together <= 12), "{at:?}");
 }
