@@ -15,6 +15,7 @@ mod configuration;
 mod crashes;
 mod exclusives;
 mod fairness;
+mod former;
 mod handovers;
 mod hangs;
 mod http2;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         http2::trials(),
         upgrades::trials(),
         exclusives::trials(),
+        former::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

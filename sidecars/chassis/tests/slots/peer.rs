@@ -1,6 +1,6 @@
 //! One side of a handover, spoken by hand, so that a test decides where it dies or hangs.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
-    connect, listen, recvmsg, sendmsg, socket_with,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept,
+    bind, connect, listen, recvmsg, sendmsg, shutdown, socket_with,
 };
 
 /// How long to wait for the other side.
@@ -26,8 +26,9 @@ pub(crate) struct Peer(OwnedFd);
 pub(crate) struct Packet {
     pub(crate) kind: char,
     pub(crate) id: u64,
+    pub(crate) data: Vec<u8>,
     /// Held as the process would hold them.
-    _descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 fn seqpacket() -> OwnedFd {
@@ -47,8 +48,13 @@ impl Listening {
     }
 
     pub(crate) fn accept(&self) -> Peer {
-        set_socket_timeout(&self.0, Timeout::Recv, Some(PATIENCE)).unwrap();
-        Peer::new(accept(&self.0).unwrap())
+        self.next().unwrap()
+    }
+
+    /// The next to connect, if somebody does in time.
+    pub(crate) fn next(&self) -> io::Result<Peer> {
+        set_socket_timeout(&self.0, Timeout::Recv, Some(PATIENCE))?;
+        Ok(Peer::new(accept(&self.0)?))
     }
 }
 
@@ -67,6 +73,17 @@ impl Peer {
     }
 
     pub(crate) fn send(&self, kind: char, id: u64, data: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        self.try_send(kind, id, data, descriptors).unwrap();
+    }
+
+    /// Sends a message, if the other side is still there.
+    pub(crate) fn try_send(
+        &self,
+        kind: char,
+        id: u64,
+        data: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
@@ -75,7 +92,14 @@ impl Peer {
         let mut header = [u8::try_from(kind).unwrap(); HEADER];
         header[1..].copy_from_slice(&id.to_le_bytes());
         let parts = [IoSlice::new(&header), IoSlice::new(data)];
-        sendmsg(self.0.as_fd(), &parts, &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+        sendmsg(self.0.as_fd(), &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Ends the connection in both directions.
+    pub(crate) fn close(&self) {
+        // It may have ended already.
+        let _ = shutdown(&self.0, Shutdown::Both);
     }
 
     /// The next message; `None` when the other side has closed the connection.
@@ -102,7 +126,8 @@ impl Peer {
         Some(Packet {
             kind: header[0].into(),
             id: u64::from_le_bytes(header[1..].try_into().unwrap()),
-            _descriptors: descriptors.collect(),
+            data: buffer[HEADER..length].to_vec(),
+            descriptors: descriptors.collect(),
         })
     }
 
