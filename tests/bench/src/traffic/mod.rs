@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,6 +19,8 @@ use tokio::task::JoinSet;
 use self::exchange::{Connection, Failed};
 use crate::record::{Failure, Outcome, Plan, Sample, Shape};
 
+/// Idle connections that are opened at the same time.
+const OPENING: usize = 128;
 /// Pipelined requests in a batch.
 const BATCH: u64 = 8;
 
@@ -47,11 +50,13 @@ impl Traffic {
     /// # Errors
     /// When an idle connection cannot be opened.
     pub async fn start(plan: Plan) -> anyhow::Result<Traffic> {
-        let mut idle = Vec::new();
-        for number in 0..plan.idle {
-            let open = Connection::open(&plan.target).await;
-            idle.push(open.with_context(|| format!("idle connection {number}"))?);
-        }
+        let target = &plan.target;
+        let open = async |number| {
+            let open = Connection::open(target).await;
+            open.with_context(|| format!("idle connection {number}"))
+        };
+        let idle = stream::iter(0..plan.idle).map(open);
+        let idle: Vec<_> = idle.buffer_unordered(OPENING).try_collect().await?;
         let stop = watch::Sender::new(false);
         let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let shared = Arc::new(Shared {
