@@ -31,6 +31,8 @@ const FILER: &str = "filer";
 const AUDITOR: &str = "auditor";
 const SERVER: &str = "https://kubernetes.default.svc";
 const CLIENTS: usize = 4;
+/// Between two tickets of a client: the API server has others to serve too.
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -327,6 +329,7 @@ async fn file_tickets(
             })
         });
         filed += 1;
+        sleep(PAUSE).await;
     }
     Ok(filed)
 }
