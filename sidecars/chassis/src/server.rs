@@ -17,7 +17,7 @@ use crate::Leave;
 use crate::listeners::{self, Listeners};
 use crate::settings::FunctionPort;
 use crate::stream::Stream;
-use crate::tenancy::{Hosted, Peers};
+use crate::tenancy::{Door, Hosted, Peers};
 use crate::traffic::{OpenConnection, Traffic};
 use connections::{Acceptor, Connections, Listener};
 
@@ -126,6 +126,7 @@ pub(crate) struct Server {
     intake: Intake,
     functions: Arc<ArcSwap<Hosted>>,
     peers: Peers,
+    door: Door,
     drain: watch::Sender<bool>,
     /// What upgraded connections are told when the others drain.
     leave: watch::Sender<Option<Leave>>,
@@ -148,6 +149,7 @@ impl Server {
                 queue,
             },
             functions,
+            door: Door::new(peers.clone()),
             peers,
             drain: watch::Sender::new(false),
             leave: watch::Sender::new(None),
@@ -228,7 +230,7 @@ impl Server {
 
     /// Serves a connection.
     pub(crate) fn serve(&self, parked: Parked) {
-        self.connections().serve(parked);
+        self.connections().resume(parked);
     }
 
     fn connections(&self) -> Connections {
@@ -236,6 +238,7 @@ impl Server {
             intake: self.intake.clone(),
             functions: Arc::clone(&self.functions),
             peers: self.peers.clone(),
+            door: self.door.clone(),
             drain: self.drain.clone(),
             leave: self.leave.clone(),
         }

@@ -36,6 +36,7 @@ const SERVER_ERROR: usize = 4;
 pub(crate) struct Traffic {
     connections: watch::Sender<u64>,
     reconnects: Counter,
+    turned_away: Counter,
     functions: Vec<Arc<FunctionTraffic>>,
 }
 
@@ -87,6 +88,12 @@ impl Traffic {
                 })
             })
             .collect();
+        let turned_away = Counter::default();
+        registry.register(
+            "connections_turned_away",
+            "Connections closed at once because their application, or unknown callers, had too many",
+            turned_away.clone(),
+        );
         let reconnects = Counter::default();
         registry.register(
             "http2_reconnects",
@@ -104,6 +111,7 @@ impl Traffic {
         Traffic {
             connections: watch::Sender::new(0),
             reconnects,
+            turned_away,
             functions,
         }
     }
@@ -112,6 +120,11 @@ impl Traffic {
     pub(crate) fn open(self: &Arc<Self>) -> OpenConnection {
         self.connections.send_modify(|open| *open += 1);
         OpenConnection(Arc::clone(self))
+    }
+
+    /// A connection was one too many.
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
     }
 
     /// Counts an HTTP/2 connection whose client is told to open another one.

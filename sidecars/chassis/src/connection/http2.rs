@@ -25,9 +25,15 @@ use super::upgrade;
 use crate::{BoxError, RequestBody, ResponseBody};
 
 /// Most streams of one connection at a time.
-const STREAMS: u32 = 200;
-/// Most bytes of a request's headers, as with HTTP/1.
-const HEADERS: u32 = super::BUFFER as u32;
+const STREAMS: u32 = 100;
+/// Most bytes of a request's headers.
+const HEADERS: u32 = 16 * 1024;
+/// Most bytes of request bodies that a connection, and one stream of it, sends ahead of their
+/// readers.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Most bytes of an answer that wait to be sent on one stream.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// Serves a connection until it closes. Once `drain` turns true the client is told to go, and what
 /// it has begun is finished within `drain_limit`.
@@ -60,7 +66,10 @@ where
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADERS);
+        .max_header_list_size(HEADERS)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_send_buf_size(SEND_BUFFER);
     let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
         ended = connection.as_mut() => return ended,

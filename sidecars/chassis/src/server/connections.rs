@@ -11,16 +11,19 @@ use http::StatusCode;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{DRAIN_LIMIT, Intake, Parked};
 use crate::connection::preface::{self, Protocol};
 use crate::connection::{self, End, http2, upgrade};
 use crate::stream::Stream;
-use crate::tenancy::{Admission, Hosted, Peers};
+use crate::tenancy::{Admission, Barred, Door, Hosted, Peers, Seat, Unknown};
 use crate::{Function, HandOver, Leave, Problem};
 
 /// Pause after a failed accept, which is mostly a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+/// Longest time to tell a caller that it is not served.
+const DISMISSAL: Duration = Duration::from_secs(10);
 
 /// What is needed to serve connections.
 #[derive(Clone)]
@@ -28,6 +31,7 @@ pub(super) struct Connections {
     pub(super) intake: Intake,
     pub(super) functions: Arc<ArcSwap<Hosted>>,
     pub(super) peers: Peers,
+    pub(super) door: Door,
     pub(super) drain: watch::Sender<bool>,
     pub(super) leave: watch::Sender<Option<Leave>>,
 }
@@ -40,7 +44,26 @@ struct Left {
 }
 
 impl Connections {
-    pub(super) fn serve(&self, parked: Parked) {
+    /// Serves a connection that was let in.
+    pub(super) fn resume(&self, parked: Parked) {
+        let seat = match self.door_of(parked.function) {
+            None => None,
+            Some(door) => match parked.stream.peer() {
+                Ok(peer) => Some(door.keep(peer)),
+                // It is not connected any more.
+                Err(_) => return,
+            },
+        };
+        self.serve(parked, seat);
+    }
+
+    /// The door of a function that listens on more than the pod's own loopback.
+    fn door_of(&self, function: usize) -> Option<&Door> {
+        let port = self.intake.ports.get(function)?;
+        (!port.address.is_loopback()).then_some(&self.door)
+    }
+
+    fn serve(&self, parked: Parked, mut seat: Option<Seat>) {
         let Parked {
             stream,
             unread,
@@ -53,13 +76,27 @@ impl Connections {
         };
         let connections = self.clone();
         tokio::spawn(async move {
-            let left = match upgraded {
-                None => {
+            let named = match &mut seat {
+                None => Some(Ok(())),
+                Some(seat) => connections.named(seat).await,
+            };
+            let left = match (named, upgraded) {
+                (None, upgraded) => Some(Left {
+                    stream,
+                    unread,
+                    upgraded,
+                }),
+                (Some(Err(Barred::Full)), _) => None,
+                (Some(Err(Barred::Unknown)), _) => {
+                    connections.dismiss(stream, unread, function).await;
+                    None
+                }
+                (Some(Ok(())), None) => {
                     connections
                         .requests(stream, unread, &target, function)
                         .await
                 }
-                Some(state) => {
+                (Some(Ok(())), Some(state)) => {
                     let begun = HandOver {
                         stream,
                         unread,
@@ -83,6 +120,30 @@ impl Connections {
                 });
             }
         });
+    }
+
+    /// Waits until somebody names the application of a connection; `None` if this worker drains
+    /// before.
+    async fn named(&self, seat: &mut Seat) -> Option<Result<(), Barred>> {
+        let mut drain = self.drain.subscribe();
+        tokio::select! {
+            biased;
+            named = self.door.named(seat) => Some(named),
+            _ = drain.wait_for(|draining| *draining) => None,
+        }
+    }
+
+    /// Tells a caller whom nobody named why it is not served.
+    async fn dismiss(&self, stream: Stream, unread: Bytes, function: usize) {
+        let Ok(peer) = stream.peer() else { return };
+        let target = Target {
+            functions: Arc::clone(&self.functions),
+            admission: Arc::new(Unknown(peer)),
+            name: String::new(),
+        };
+        let told = self.requests(stream, unread, &target, function);
+        // Whoever asks nothing in that time hears nothing.
+        let _ = timeout(DISMISSAL, told).await;
     }
 
     /// Answers requests, until the connection ends or leaves.
@@ -232,13 +293,7 @@ impl Acceptor {
                         tracing::debug!(%error, "Connection was lost at once");
                         continue;
                     }
-                    self.connections.serve(Parked {
-                        stream,
-                        unread: Bytes::new(),
-                        upgraded: None,
-                        function: self.function,
-                        open: self.connections.intake.traffic.open(),
-                    });
+                    self.begin(stream);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "Connection could not be accepted");
@@ -246,5 +301,30 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// Serves a new connection, if there is a place for it.
+    fn begin(&self, stream: Stream) {
+        let traffic = &self.connections.intake.traffic;
+        let seat = match self.connections.door_of(self.function) {
+            None => None,
+            Some(door) => {
+                let Ok(peer) = stream.peer() else { return };
+                let Some(seat) = door.enter(peer) else {
+                    tracing::debug!(%peer, "Connection is one too many");
+                    traffic.turned_away();
+                    return;
+                };
+                Some(seat)
+            }
+        };
+        let parked = Parked {
+            stream,
+            unread: Bytes::new(),
+            upgraded: None,
+            function: self.function,
+            open: traffic.open(),
+        };
+        self.connections.serve(parked, seat);
     }
 }

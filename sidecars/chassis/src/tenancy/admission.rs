@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 
+use super::door::unknown;
 use super::{Hosted, Peers};
 use crate::body::refuse;
 use crate::{Function, HandOver, Problem, RequestBody, ResponseBody, Upgraded};
@@ -29,9 +30,7 @@ impl Function for Admission {
         async move {
             let peer = self.peer;
             let Some(application) = self.peers.application(peer).await else {
-                let detail =
-                    format!("{peer} is the address of no application that uses this sidecar");
-                let problem = Problem::new(StatusCode::FORBIDDEN, "unknown-caller", detail);
+                let problem = unknown(peer);
                 return refuse(request.into_body(), problem).await;
             };
             let hosted = self.hosted.load();

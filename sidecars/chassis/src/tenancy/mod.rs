@@ -4,11 +4,13 @@
 //! choose. Nothing in a request is believed.
 
 mod admission;
+mod door;
 mod gate;
 mod parts;
 mod peers;
 
 pub(crate) use admission::Admission;
+pub(crate) use door::{Barred, Door, Seat, Unknown};
 pub(crate) use gate::{Gates, Guarded};
 pub(crate) use parts::Parts;
 pub(crate) use peers::{Addresses, Peers, read as read_addresses};

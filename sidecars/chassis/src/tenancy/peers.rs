@@ -25,6 +25,11 @@ impl Peers {
         (sender, Peers(receiver))
     }
 
+    /// The application at an address, as far as it is named now.
+    pub(crate) fn now(&self, peer: IpAddr) -> Option<String> {
+        self.0.borrow().get(&peer).cloned()
+    }
+
     /// The application at an address, which may be named a little later; `None` if nobody names it.
     pub(crate) async fn application(&self, peer: IpAddr) -> Option<String> {
         let mut newest = self.0.clone();

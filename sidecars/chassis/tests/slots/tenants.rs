@@ -12,6 +12,7 @@ crate::trials![
     applications_are_told_apart_by_address_and_keep_their_connections_through_swaps,
     a_caller_that_is_named_later_waits_for_it,
     an_application_beyond_its_limits_is_refused_and_no_other,
+    callers_that_nobody_named_are_few_and_take_no_place_of_others,
     a_part_of_the_document_that_is_no_good_holds_up_its_application_alone,
     an_application_that_is_not_warm_does_not_keep_the_others_from_a_swap,
 ];
@@ -54,9 +55,10 @@ async fn a_caller_that_is_named_later_waits_for_it() {
     let pod = Pod::shared_by(&[("bank", limits(10)), ("shop", limits(10))]).await;
     let mut early = Connection::open_from(SHOP, pod.port).await.unwrap();
     early.send(get("/", "early")).await.unwrap();
-    // Its request is there before its name.
-    pod.until(Slot::A, "waiting", |report| report.traffic.in_flight == 1)
+    // It is there before its name, and nothing of it is read.
+    pod.until(Slot::A, "waiting", |report| report.traffic.connections == 1)
         .await;
+    assert_eq!(pod.report(Slot::A).await.unwrap().traffic.in_flight, 0);
     pod.name_tenants(&[("shop", SHOP)]);
     let answer = early.answer("early").await.unwrap();
     assert_eq!(answer.seen.application, "shop");
@@ -92,6 +94,32 @@ async fn an_application_beyond_its_limits_is_refused_and_no_other() {
         let is_shown = metrics.lines().any(|found| found == line);
         assert!(is_shown, "{line} is not in\n{metrics}");
     }
+}
+
+async fn callers_that_nobody_named_are_few_and_take_no_place_of_others() {
+    const FEW: usize = 8;
+    let pod = Pod::shared_by(&[("bank", limits(10)), ("shop", limits(10))]).await;
+    pod.name_tenants(&[("shop", SHOP)]);
+    let mut strangers = Vec::new();
+    for _ in 0..FEW {
+        strangers.push(Connection::open_from(BANK, pod.port).await.unwrap());
+    }
+    let waiting = |report: &Report| report.traffic.connections == FEW as u64;
+    pod.until(Slot::A, "letting them wait", waiting).await;
+    let one_too_many = Connection::open_from(BANK, pod.port).await.unwrap();
+    one_too_many.closed().await;
+    let mut shop = Connection::open_from(SHOP, pod.port).await.unwrap();
+    shop.get("/", "served").await.unwrap();
+    // They wait in the other slot too, and are served once they are named.
+    pod.order(2, Slot::B);
+    pod.until_swapped(2, Slot::B).await;
+    pod.name_tenants(&[("bank", BANK), ("shop", SHOP)]);
+    for stranger in &mut strangers {
+        let answer = stranger.get("/", "named").await.unwrap();
+        assert_eq!(answer.seen.application, "bank");
+    }
+    let mut another = Connection::open_from(BANK, pod.port).await.unwrap();
+    another.get("/", "served").await.unwrap();
 }
 
 async fn a_part_of_the_document_that_is_no_good_holds_up_its_application_alone() {
