@@ -30,7 +30,7 @@ pub enum Shape {
     KeepAlive,
     /// Each on a connection of its own.
     NewConnection,
-    /// On kept connections, and each tenth is the last one of its connection.
+    /// On kept connections, but each tenth on a connection of its own.
     Mixed,
     /// The answer takes three seconds.
     SlowAnswer,

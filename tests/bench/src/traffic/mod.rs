@@ -126,15 +126,17 @@ async fn worker(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
             return;
         }
         let first = shared.next.fetch_add(batch, Ordering::Relaxed);
-        send(&shared, first, batch, due, &mut connection).await;
-        let last = match shared.plan.shape {
+        let apart = match shared.plan.shape {
             Shape::NewConnection => true,
             Shape::Mixed => first.is_multiple_of(10),
             _ => false,
         };
-        if last {
-            connection = None;
-        }
+        let mut other = None;
+        let over = match apart {
+            true => &mut other,
+            false => &mut connection,
+        };
+        send(&shared, first, batch, due, over).await;
     }
 }
 

@@ -223,7 +223,7 @@ impl Results {
         }
         text.push_str(
             "\n## Side by side\n\nThe same function, load and versions in four ways. The load keeps \
-             32 connections and opens another one for every tenth request. *Passing the listener* is \
+             32 connections, and every tenth request has a connection of its own. *Passing the listener* is \
              what proxies do that restart themselves: the new process gets the listening socket, and \
              the former one closes idle connections at once and the others after their answers; here \
              in two containers that are patched in turn. *Patch in place* changes the image of the \

@@ -38,6 +38,8 @@ const APPLICATION: &str = "application";
 const CLIENT: &str = "client";
 /// Name of the sidecar.
 const PROXY: &str = "proxy";
+/// Pods of an application that is restarted.
+const REPLICAS: u8 = 2;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A way to bring a new version of a sidecar.
@@ -107,7 +109,7 @@ fn two(name: &str) -> Vec<String> {
     vec![format!("{name}-a"), format!("{name}-b")]
 }
 
-/// The load of all ways: kept connections, and every tenth request over one that is new.
+/// The load of all ways: kept connections, and every tenth request on a connection of its own.
 fn load(target: String) -> Load {
     Load {
         target,
@@ -159,9 +161,7 @@ pub async fn compare(
         let mut seconds = Vec::new();
         for number in 1..=swaps {
             let image = &ground.images[number % ground.images.len()];
-            let begin = Instant::now();
-            other.replace(&observer, image, number).await?;
-            let took = begin.elapsed();
+            let took = other.replace(&observer, image, number).await?;
             let said = took.as_secs_f64();
             progress.say(format_args!("{way:?}: {number} of {swaps}: {said:.1} s"));
             seconds.push(took);
@@ -251,7 +251,7 @@ impl Other<'_> {
         site.cluster.delete_namespace(NAMESPACE, PATIENCE).await?;
         let other = Other { site, way };
         let (replicas, clients) = match way {
-            Replacement::Restart => (2, 1),
+            Replacement::Restart => (REPLICAS, 1),
             _ => (1, 0),
         };
         let names = way.containers();
@@ -293,13 +293,15 @@ impl Other<'_> {
         Ok(format!("{address}:{}", layout::DEFAULT_FUNCTION_PORT))
     }
 
-    /// Brings an image to all pods, and waits until it runs there.
+    /// Brings an image to all pods, waits until it runs there, and tells how long that took. What is
+    /// left of pods that were replaced has gone by then.
     async fn replace(
         &self,
         observer: &Observer,
         image: &Image,
         number: usize,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Duration> {
+        let begin = Instant::now();
         // Kubelet waits before it starts a container again with the same image string.
         let image = format!("{}:{number}@{}", image.repository(), image.digest);
         let index = match self.way {
@@ -318,7 +320,12 @@ impl Other<'_> {
             .await?;
             let what = "its new pods";
             cluster::wait(&api, APPLICATION, what, PATIENCE, is_rolled_out).await?;
-            return Ok(());
+            let took = begin.elapsed();
+            let left = observer.wait("no former pods", PATIENCE, |record| {
+                (record.pods().len() == usize::from(REPLICAS)).then_some(())
+            });
+            left.await?;
+            return Ok(took);
         }
         let name = &self.way.containers()[index];
         let pod = observer.pods().pop().context("no pod")?;
@@ -336,7 +343,8 @@ impl Other<'_> {
             .wait("the new container", PATIENCE, |record| {
                 record.pods().iter().all(runs).then_some(())
             })
-            .await
+            .await?;
+        Ok(begin.elapsed())
     }
 }
 
