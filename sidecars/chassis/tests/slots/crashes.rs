@@ -19,6 +19,8 @@ crate::trials![
     rescues_in_turn_are_counted_and_an_order_ends_them,
     a_new_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up,
     an_old_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up,
+    a_new_worker_killed_at_any_moment_leaves_the_store_usable,
+    an_old_worker_killed_at_any_moment_leaves_the_store_usable,
 ];
 
 fn is_active_in(pair: Pair) -> impl Fn(&Report) -> bool {
@@ -155,10 +157,9 @@ async fn rescues_in_turn_are_counted_and_an_order_ends_them() {
 }
 
 /// Kills the worker of a slot a little later in each of several handovers to slot b.
-async fn kill_during_handovers(killed: Slot) {
+async fn kill_during_handovers(pod: Pod, killed: Slot) {
     // More would mostly wait for the back-off of the killed worker.
     const ROUNDS: u32 = 8;
-    let pod = Pod::at_rest().await;
     let load = Load::steady(pod.port);
     let mut term = 1;
     let mut death = Instant::now();
@@ -185,9 +186,17 @@ async fn kill_during_handovers(killed: Slot) {
 }
 
 async fn a_new_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up() {
-    kill_during_handovers(Slot::B).await;
+    kill_during_handovers(Pod::at_rest().await, Slot::B).await;
 }
 
 async fn an_old_worker_killed_at_any_moment_of_a_handover_leaves_the_service_up() {
-    kill_during_handovers(Slot::A).await;
+    kill_during_handovers(Pod::at_rest().await, Slot::A).await;
+}
+
+async fn a_new_worker_killed_at_any_moment_leaves_the_store_usable() {
+    kill_during_handovers(Pod::with_ledger().await, Slot::B).await;
+}
+
+async fn an_old_worker_killed_at_any_moment_leaves_the_store_usable() {
+    kill_during_handovers(Pod::with_ledger().await, Slot::A).await;
 }

@@ -78,10 +78,7 @@ impl Counting {
 }
 
 async fn pod_with_ledger() -> (Pod, Counting) {
-    let mut pod = Pod::create();
-    pod.configure("ledger", "yes");
-    pod.order(1, Slot::A);
-    pod.rest().await;
+    let pod = Pod::with_ledger().await;
     let counting = Counting::begin(pod.port).await;
     counting.answers(20).await;
     (pod, counting)
@@ -190,10 +187,7 @@ async fn a_change_of_configuration_keeps_the_count() {
 }
 
 async fn after_a_crash_the_rescuer_opens_the_store() {
-    let mut pod = Pod::create();
-    pod.configure("ledger", "yes");
-    pod.order(1, Slot::A);
-    pod.rest().await;
+    let mut pod = Pod::with_ledger().await;
     let mut connection = Connection::open(pod.port).await.unwrap();
     let before = connection.get("/", "counted").await.unwrap();
     assert_eq!(before.seen.count, Some(1));

@@ -1,10 +1,12 @@
 //! Workers that hang amid a handover, and go on.
 
+use std::future::ready;
 use std::time::Duration;
 
 use outrigger_control::Slot;
 use rustix::process::{Signal, kill_process};
 
+use crate::lines::Client;
 use crate::load::Load;
 use crate::pod::Pod;
 
@@ -19,8 +21,9 @@ const HANG: Duration = Duration::from_millis(150);
 /// Stops the worker of a slot a little later in each of several handovers to slot b, for a while.
 async fn hang_during_handovers(hung: Slot) {
     const ROUNDS: u32 = 10;
-    let pod = Pod::at_rest().await;
+    let pod = Pod::with_ledger().await;
     let load = Load::mixed(pod.port);
+    let mut upgraded = Client::open(pod.second_port, "/").await;
     let mut term = 1;
     for round in 0..ROUNDS {
         load.answers(50).await;
@@ -37,6 +40,7 @@ async fn hang_during_handovers(hung: Slot) {
         term += 1;
         pod.order(term, Slot::A);
         pod.until_swapped(term, Slot::A).await;
+        upgraded.say(ready(())).await;
     }
     for slot in Slot::BOTH {
         let report = pod.report(slot).await.unwrap();

@@ -128,8 +128,17 @@ impl Pod {
         pod
     }
 
+    /// A pod at rest whose function has something exclusive.
+    pub(crate) async fn with_ledger() -> Pod {
+        let mut pod = Pod::create();
+        pod.configure("ledger", "yes");
+        pod.order(1, Slot::A);
+        pod.rest().await;
+        pod
+    }
+
     /// Starts both slots: a serves, b is warm.
-    pub(crate) async fn rest(&mut self) {
+    async fn rest(&mut self) {
         self.start(Slot::A);
         self.until_active(Slot::A).await;
         self.start(Slot::B);
