@@ -17,6 +17,7 @@ mod seen;
 mod sharing;
 mod sidecar;
 mod status;
+mod succession;
 
 use std::sync::Arc;
 

@@ -45,6 +45,8 @@ pub struct Observed<'a> {
     pub pods: &'a [Arc<Pod>],
     /// Those of their nodes that are not Ready.
     pub lost_nodes: &'a BTreeSet<String>,
+    /// With `Recreate`: how many pods of a consumer are still to be created by their controllers.
+    pub missing: &'a BTreeMap<Consumer, usize>,
     /// The ControllerRevisions that it owns.
     pub revisions: &'a [ControllerRevision],
     /// The preflight pods that it owns.

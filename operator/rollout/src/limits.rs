@@ -66,9 +66,10 @@ impl Limits {
         }
     }
 
-    /// Pods that are gone and whose successors are still to come, of whomever they were.
-    pub(crate) fn take_gone(&mut self, count: usize) {
-        for room in self.consumers.values_mut().chain([&mut self.all]) {
+    /// Pods of a consumer that are still to be created.
+    pub(crate) fn take_missing(&mut self, consumer: &Consumer, count: usize) {
+        self.all.disturbed += count;
+        if let Some(room) = self.consumers.get_mut(consumer) {
             room.disturbed += count;
         }
     }

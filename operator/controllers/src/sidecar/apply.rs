@@ -25,6 +25,7 @@ use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::events::Story;
 use crate::eviction::EvictionError;
 use crate::relations::is_owned;
+use crate::succession::TryError;
 
 /// Orders written at once: a new configuration is one for each pod.
 const AT_ONCE: usize = 8;
@@ -44,6 +45,8 @@ pub(super) enum ApplyError {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Eviction(#[from] EvictionError),
+    #[error(transparent)]
+    Try(#[from] TryError),
 }
 
 /// What became of an action.
@@ -52,7 +55,7 @@ enum Applied {
     Done,
     /// What it rests on has changed since it was read: the next look sees more.
     Overtaken,
-    /// A budget does not allow it now.
+    /// A budget does not allow it now, or it would bring no better.
     Refused,
 }
 
@@ -60,7 +63,7 @@ enum Applied {
 pub(super) struct Outcomes {
     /// Whether all of them were still right.
     pub(super) current: bool,
-    /// What budgets had against evictions, by name of the pod.
+    /// What was against evictions, by name of the pod.
     pub(super) refusals: BTreeMap<String, String>,
 }
 

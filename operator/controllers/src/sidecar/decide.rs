@@ -30,6 +30,7 @@ pub(super) async fn decided(
             shared,
             pods: &found.pods,
             lost_nodes: &found.lost_nodes,
+            missing: &found.successors.missing,
             revisions: &found.revisions,
             trials: &found.trials,
             budgets: budgets.as_deref(),

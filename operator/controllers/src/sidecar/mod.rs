@@ -11,6 +11,7 @@ mod reconcile;
 mod report;
 mod slots;
 mod story;
+mod successors;
 mod triggers;
 mod validate;
 mod watched;

@@ -13,6 +13,7 @@ use outrigger_placement::is_ready;
 use outrigger_plan::{Referenced, revision_name};
 use outrigger_rollout::carriers;
 
+use super::successors::{self, Successors};
 use super::watched::Watched;
 use crate::context::SIDECAR_LABEL;
 use crate::relations::{is_owned, users};
@@ -37,6 +38,8 @@ pub(super) struct Found {
     pub(super) trials: Vec<Arc<Pod>>,
     /// Nodes of its pods that are not Ready, as far as a rollout waits for them.
     pub(super) lost_nodes: BTreeSet<String>,
+    /// What comes after pods that are evicted.
+    pub(super) successors: Successors,
 }
 
 pub(super) async fn read(
@@ -62,6 +65,7 @@ pub(super) async fn read(
     pods.extend(context.function_pods.in_namespace(&namespace));
     pods.retain(|pod| pod.annotations().contains_key(&annotation));
     let lost_nodes = lost_nodes(watched, &pods, sidecar).await?;
+    let successors = successors::read(watched, &pods, sidecar).await?;
     let revisions = owned(watched.revisions.in_namespace(&namespace), sidecar);
     Ok(Found {
         sidecar: Arc::clone(sidecar),
@@ -73,6 +77,7 @@ pub(super) async fn read(
         revisions: revisions.into_iter().map(Arc::unwrap_or_clone).collect(),
         trials: owned(watched.trials.in_namespace(&namespace), sidecar),
         lost_nodes,
+        successors,
     })
 }
 

@@ -24,7 +24,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 const SETTLING_AT_ONCE: usize = 64;
 /// Longest pause after a failure while a pod is in the middle of its swap.
 const SWAPPING: Duration = Duration::from_secs(1);
-/// Pause after a look in which nothing was done but evictions tried that budgets refused.
+/// Pause after a look in which nothing was done but evictions tried that were refused.
 const REFUSED: Duration = Duration::from_secs(5);
 /// What no event tells is found so late.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
@@ -53,6 +53,7 @@ impl Failure {
             }
             Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
             Failure::Apply(ApplyError::Eviction(failure)) => &failure.error,
+            Failure::Apply(ApplyError::Try(failure)) => &failure.error,
             Failure::Apply(ApplyError::Call { error, .. }) | Failure::Report(error) => error,
         };
         status::objection(self, error)
@@ -162,7 +163,7 @@ async fn settle(found: &Found, watched: &Watched) -> bool {
     watched.settling.learn(&sidecar, &unsettled, &answers, now) && is_all
 }
 
-/// Takes the evictions that budgets refused out of a status: with them it would be another one after
+/// Takes the evictions that were refused out of a status: with them it would be another one after
 /// each look, and each write of it lead to the next. Whether nothing else was done.
 fn forget_refused(
     status: &mut IntegrationSidecarStatus,

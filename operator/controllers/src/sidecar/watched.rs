@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::configuration::Settling;
 use super::slots::Slots;
+use super::successors::Remembered;
 use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
 
 /// What the controller works with, beside the context of both.
@@ -24,6 +25,8 @@ pub(super) struct Watched {
     pub(super) trials: Mirror<Pod>,
     pub(super) slots: Slots,
     pub(super) settling: Settling,
+    /// The controllers whose pods are evicted.
+    pub(super) controllers: Remembered,
     /// Looks in a row after which something could not be written because it had changed, by UID.
     pub(super) overtaken: Backoffs<String>,
 }
@@ -50,6 +53,7 @@ impl Watched {
             trials,
             slots: Slots::new(),
             settling: Settling::default(),
+            controllers: Remembered::default(),
             overtaken: Backoffs::new(OVERTAKEN),
         };
         let feeds = Feeds {

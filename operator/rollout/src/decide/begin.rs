@@ -81,9 +81,9 @@ impl Rollout<'_> {
         }
         if is_full {
             self.waiting.extend(self.holds_room());
+            self.waiting.extend(self.awaits_successors());
         }
-        // Nothing tells when a pod that is gone counts no longer.
-        if self.evictions.gone() > 0 || !self.waiting.is_empty() {
+        if !self.waiting.is_empty() {
             self.look_again(RECHECK);
         }
     }
@@ -127,7 +127,9 @@ impl Rollout<'_> {
     fn limits(&self) -> Limits {
         let share = self.seen.sidecar.spec.effective_update().max_unavailable;
         let mut limits = Limits::new(&self.pods, share, |pod| self.is_disturbed(pod));
-        limits.take_gone(self.evictions.gone());
+        for (consumer, count) in self.seen.missing {
+            limits.take_missing(consumer, *count);
+        }
         limits
     }
 
@@ -167,6 +169,16 @@ impl Rollout<'_> {
         ))
     }
 
+    /// The pods that leave no room for others, since their controllers have not created them.
+    fn awaits_successors(&self) -> Option<String> {
+        let mut missing = self.seen.missing.iter().filter(|(_, count)| **count > 0);
+        let (consumer, count) = missing.next()?;
+        Some(match count {
+            1 => format!("a pod of {consumer} is still to be created"),
+            _ => format!("{count} pods of {consumer} are still to be created"),
+        })
+    }
+
     /// Why a pod cannot be begun now, budgets apart.
     fn obstacle(&self, pod: &SwapPod, next: &Next) -> Option<String> {
         if self.survey.is_lost(pod) {
@@ -180,11 +192,7 @@ impl Rollout<'_> {
             ));
         }
         if matches!(next, Next::Evict(_)) {
-            let what = "no controller that would create it anew";
-            return pod
-                .controller
-                .is_none()
-                .then(|| format!("pod {} has {what}", pod.name));
+            return no_successor(pod);
         }
         if self.survey.config(pod).is_none() && !pod.order.single {
             return Some(format!(
@@ -194,5 +202,19 @@ impl Rollout<'_> {
         }
         // What a slot that cannot run has broken, a new image may mend.
         (!pod.ready && pod.broken().is_none()).then(|| format!("pod {} is not Ready", pod.name))
+    }
+}
+
+/// Why nobody knows well enough that a pod would be created anew, and with what.
+fn no_successor(pod: &SwapPod) -> Option<String> {
+    let name = &pod.name;
+    match pod.controller.as_deref() {
+        Some("ReplicaSet" | "StatefulSet" | "IntegrationSidecar") => None,
+        Some(kind) => Some(format!(
+            "pod {name} is of a {kind}, and only pods of ReplicaSets and StatefulSets are evicted"
+        )),
+        None => Some(format!(
+            "pod {name} has no controller that would create it anew"
+        )),
     }
 }

@@ -1,11 +1,13 @@
 //! The other strategies.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use outrigger_api::conditions::reason;
 use outrigger_api::{ForeignContainer, RESUME_ANNOTATION, UpdateStrategy};
 use outrigger_control::Phase;
 use outrigger_plan::revision_name;
-use outrigger_rollout::State;
+use outrigger_rollout::{Consumer, State};
 use serde_json::json;
 
 use crate::fleet::{fleet, updated};
@@ -111,13 +113,6 @@ fn recreate(world: &mut World) -> usize {
         if decision.summary.state != State::Reconciling && decision.actions.is_empty() {
             return most;
         }
-        // No event ends the wait for a successor.
-        let waits = decision
-            .status
-            .swaps
-            .iter()
-            .any(|swap| swap.phase == "Gone");
-        assert!(!waits || decision.again.is_some(), "{decision:?}");
         let ends =
             |pod: &&crate::sim::SimPod| !pod.object["metadata"]["deletionTimestamp"].is_null();
         most = most.max(world.pods.iter().filter(ends).count());
@@ -137,6 +132,69 @@ fn pods_are_evicted_within_the_limit_and_their_successors_have_the_new_image() {
     assert_eq!(decision.summary.message, "4 of 4 pods have good:2");
     assert_eq!(decision.status.new_pod_revision, None);
     assert_eq!(world.evicted.len(), 4);
+}
+
+#[test]
+fn no_other_pod_is_evicted_until_the_successor_is_created() {
+    let mut world = with(UpdateStrategy::Recreate, 2);
+    world.set_image("good:2");
+    while world.evicted.is_empty() {
+        world.turn();
+    }
+    // Something keeps its controller from creating the successor, for as long as it likes.
+    world
+        .pods
+        .retain(|pod| pod.object["metadata"]["deletionTimestamp"].is_null());
+    world.missing = BTreeMap::from([(Consumer::Application("shop".to_owned()), 1)]);
+    for _ in 0..600 {
+        world.turn();
+    }
+    assert_eq!(world.evicted, ["web-00"]);
+    let decision = world.decide();
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert_eq!(
+        decision.summary.message,
+        "a pod of application shop is still to be created; 0 of 1 pods have good:2"
+    );
+    assert!(decision.again.is_some(), "no event ends the wait");
+    world.missing.clear();
+    world.create("web-00x", "node-0");
+    recreate(&mut world);
+    assert_eq!(world.evicted, ["web-00", "web-01"]);
+}
+
+#[test]
+fn successors_are_counted_however_many_they_are() {
+    let mut world = with(UpdateStrategy::Recreate, 50);
+    world.update().max_unavailable = Some(IntOrString::Int(20));
+    world.set_image("good:2");
+    while world.evicted.is_empty() {
+        world.turn();
+    }
+    assert_eq!(world.evicted.len(), 20);
+    world
+        .pods
+        .retain(|pod| pod.object["metadata"]["deletionTimestamp"].is_null());
+    world.missing = BTreeMap::from([(Consumer::Application("shop".to_owned()), 20)]);
+    for _ in 0..20 {
+        world.turn();
+    }
+    assert_eq!(world.evicted.len(), 20);
+}
+
+#[test]
+fn a_pod_whose_controller_is_not_understood_is_reported_and_not_evicted() {
+    let mut world = with(UpdateStrategy::Recreate, 1);
+    world.pod_mut("web-00").object["metadata"]["ownerReferences"][0]["kind"] = json!("DaemonSet");
+    world.set_image("good:2");
+    for _ in 0..200 {
+        world.turn();
+    }
+    assert_eq!(
+        world.decide().summary.message,
+        "pod web-00 is of a DaemonSet, and only pods of ReplicaSets and StatefulSets are evicted; 0 of 1 pods have good:2"
+    );
+    assert!(world.evicted.is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use outrigger_control::{Order, PerSlot, Phase, Slot};
 use outrigger_injection::{NamespaceRules, Resident, Settings, Trial, preflight_pod};
 use outrigger_plan::{ApplicationPlan, Referenced, revision_for_new_pod, revision_name};
 use outrigger_rollout::{
-    Action, Answer, Answers, Application, DIGEST_ANNOTATION, Decision, FAILED_ANNOTATION,
+    Action, Answer, Answers, Application, Consumer, DIGEST_ANNOTATION, Decision, FAILED_ANNOTATION,
     FAILED_IN_ANNOTATION, Observed, PROVEN_ANNOTATION, State, decide,
 };
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub(crate) struct World {
     pub(crate) trials: BTreeMap<String, (u32, Value)>,
     pub(crate) budgets: Vec<PodDisruptionBudget>,
     pub(crate) lost_nodes: BTreeSet<String>,
+    pub(crate) missing: BTreeMap<Consumer, usize>,
     pub(crate) now: Timestamp,
     silent_since: Timestamp,
     /// Kubelet's answer for images that no node can run.
@@ -89,6 +90,7 @@ impl World {
             trials: BTreeMap::new(),
             budgets: Vec::new(),
             lost_nodes: BTreeSet::new(),
+            missing: BTreeMap::new(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             silent_since: "2026-01-01T00:00:00Z".parse().unwrap(),
             unusable: BTreeMap::new(),
@@ -241,6 +243,7 @@ impl World {
                 shared: None,
                 pods: &pods,
                 lost_nodes: &self.lost_nodes,
+                missing: &self.missing,
                 revisions: &revisions,
                 trials: &trials,
                 budgets,

@@ -1,10 +1,8 @@
 //! Pods that cannot follow the spec in place are evicted, so that their controller creates them anew.
 
-mod controllers;
 mod decide;
 mod memory;
 mod observe;
-mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -16,25 +14,29 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 use outrigger_api::conditions::reason;
+use outrigger_injection::requires_recreate;
 use outrigger_lookup::LookupError;
-use outrigger_plan::ApplicationPlan;
+use outrigger_plan::{ApplicationPlan, Owners};
 
-use self::controllers::{Controller, controller_uid};
 use self::decide::{Verdict, decide};
 pub(crate) use self::memory::Repairs;
 use super::read::Found;
 use crate::context::Context;
 use crate::events::Story;
 use crate::eviction::{EvictionError, Outcome, Why, evict};
-use crate::status::{Progress, Summary};
+use crate::status::{Progress, Summary, listed};
+use crate::succession::{self, Controller, Tried, TryError, controller_uid, try_successor};
+
+/// Most names of fields in a message.
+const NAMES: usize = 5;
 
 /// A repair could not go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RepairError {
     #[error(transparent)]
     Read(#[from] LookupError),
-    #[error("a pod like the successor of {pod} cannot be tried: {error}")]
-    Try { pod: String, error: kube::Error },
+    #[error(transparent)]
+    Try(#[from] TryError),
     #[error(transparent)]
     Evict(#[from] EvictionError),
 }
@@ -43,7 +45,7 @@ impl RepairError {
     pub(super) fn cause(&self) -> &kube::Error {
         match self {
             RepairError::Read(failure) => &failure.error,
-            RepairError::Try { error, .. } => error,
+            RepairError::Try(failure) => &failure.error,
             RepairError::Evict(failure) => &failure.error,
         }
     }
@@ -75,7 +77,11 @@ pub(super) async fn repair(
         return Ok(told);
     }
     let pods = observe::served(found);
-    let controllers = controllers::read(&context.client, &pods).await?;
+    let namespace = found.application.namespace().unwrap_or_default();
+    let owners = pods.iter();
+    let owners = owners.filter_map(|pod| Owners::controller(pod.owner_references()).cloned());
+    let owners: Vec<_> = owners.collect();
+    let controllers = succession::read(&context.client, &namespace, &owners).await?;
     let memory = context
         .repairs
         .recall(&repair.application, &memory::wanted(found));
@@ -155,8 +161,7 @@ impl Repair<'_> {
             else {
                 continue;
             };
-            let context = self.context;
-            if let Some(wrong) = trial::objection(context, self.plan, pod, controller).await? {
+            if let Some(wrong) = self.objection(pod, controller).await? {
                 return Ok(format!(
                     "a pod like the successor of {}, which was only tried, {wrong}",
                     pod.name_any()
@@ -187,6 +192,26 @@ impl Repair<'_> {
             (1, _) => format!("pod {} was evicted", evicted[0]),
             (count, _) => format!("{count} pods were evicted"),
         })
+    }
+
+    /// What is wrong with the pod that a controller would create, if anything is.
+    async fn objection(
+        &self,
+        pod: &Pod,
+        controller: &Controller,
+    ) -> Result<Option<String>, RepairError> {
+        let (client, application) = (&self.context.client, &self.plan.application.name);
+        let tried = match try_successor(client, application, pod, controller).await? {
+            Tried::Admitted(tried) => tried,
+            Tried::Wrong(what) => return Ok(Some(what)),
+        };
+        let fields = requires_recreate(&tried, self.plan, &self.context.settings);
+        Ok((!fields.is_empty()).then(|| {
+            format!(
+                "came back with the same fault, in {}: another admission webhook or a policy changes it",
+                listed(&fields, NAMES)
+            )
+        }))
     }
 
     async fn told(&self, pod: &Pod) {

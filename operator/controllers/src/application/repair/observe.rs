@@ -8,10 +8,10 @@ use outrigger_injection::orders;
 use outrigger_plan::adopting;
 
 use super::Unfit;
-use super::controllers::{Controller, controller_uid, objection};
 use super::decide::{Fate, PodState, Situation};
 use super::memory::Memory;
 use crate::application::read::{Found, FoundPod};
+use crate::succession::{Controller, controller_uid, objection};
 
 /// The pods that the application serves.
 pub(super) fn served(found: &Found) -> Vec<Arc<Pod>> {

@@ -8,6 +8,7 @@ use outrigger_rollout::Consumer;
 use super::{Applied, ApplyError, Work, creation, outcome};
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::eviction::{self, Outcome};
+use crate::succession::{Tried, controller_uid, objection, try_successor};
 
 impl Work<'_> {
     /// Tries an image with the configuration of a consumer.
@@ -54,11 +55,16 @@ impl Work<'_> {
         })
     }
 
-    /// Evicts a pod; one that a budget keeps is tried again with the next look.
+    /// Evicts a pod whose successor was tried. One that a budget keeps, or whose successor would not
+    /// come with its sidecars, is tried again with the next look.
     pub(super) async fn evict(&self, name: &str, uid: &str) -> Result<Applied, ApplyError> {
         let Some(pod) = self.pod(uid) else {
             return Ok(Applied::Overtaken);
         };
+        if let Some(message) = self.objection(pod).await? {
+            self.refusals.lock().insert(name.to_owned(), message);
+            return Ok(Applied::Refused);
+        }
         match eviction::evict(&self.watched.context.client, pod).await? {
             Outcome::Evicted => Ok(Applied::Done),
             Outcome::Gone => Ok(Applied::Overtaken),
@@ -67,5 +73,27 @@ impl Work<'_> {
                 Ok(Applied::Refused)
             }
         }
+    }
+
+    /// Why a pod would have no successor that is right. Function pods are the operator's own.
+    async fn objection(&self, pod: &Pod) -> Result<Option<String>, ApplyError> {
+        let consumer = Consumer::read(pod, &self.found.sidecar.name_any());
+        let application = consumer.as_ref().and_then(Consumer::application);
+        let Some(application) = application else {
+            return Ok(None);
+        };
+        let controller = controller_uid(pod).unwrap_or_default();
+        let Some(controller) = self.found.successors.controllers.get(&controller) else {
+            return Ok(Some(objection(pod)));
+        };
+        let client = &self.watched.context.client;
+        Ok(
+            match try_successor(client, application, pod, controller).await? {
+                Tried::Admitted(_) => None,
+                Tried::Wrong(what) => Some(format!(
+                    "a pod like its successor, which was only tried, {what}"
+                )),
+            },
+        )
     }
 }

@@ -1,28 +1,39 @@
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Pod, Volume};
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
-use outrigger_injection::{application, requires_recreate};
-use outrigger_plan::{ApplicationPlan, Owners};
+use outrigger_injection::application;
+use outrigger_plan::Owners;
 
-use super::RepairError;
 use super::controllers::Controller;
-use crate::context::Context;
-use crate::status::listed;
 
-/// Most names in a message.
-const NAMES: usize = 5;
+/// A successor could not be tried.
+#[derive(Debug, thiserror::Error)]
+#[error("a pod like the successor of {pod} cannot be tried: {error}")]
+pub(crate) struct TryError {
+    pod: String,
+    pub(crate) error: kube::Error,
+}
 
-/// What is wrong with the pod that a controller would create, if anything is. The API server admits
-/// such a pod with all that changes it on the way, and forgets it.
-pub(super) async fn objection(
-    context: &Context,
-    plan: &ApplicationPlan,
+/// What came of a pod that was only tried.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// It was admitted, with the sidecars of the application, and is like this.
+    Admitted(Box<Pod>),
+    /// It was not, or not with them: what became of it.
+    Wrong(String),
+}
+
+/// Tries the pod that a controller would create in another one's stead. The API server admits such a
+/// pod with all that changes it on the way, and forgets it.
+pub(crate) async fn try_successor(
+    client: &Client,
+    application_name: &str,
     pod: &Pod,
     controller: &Controller,
-) -> Result<Option<String>, RepairError> {
+) -> Result<Tried, TryError> {
     let namespace = pod.namespace().unwrap_or_default();
-    let pods = Api::<Pod>::namespaced(context.client.clone(), &namespace);
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     let parameters = PostParams {
         dry_run: true,
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -30,26 +41,20 @@ pub(super) async fn objection(
     let tried = match pods.create(&parameters, &successor(pod, controller)).await {
         Ok(tried) => tried,
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
-            return Ok(Some(format!("was refused: {}", status.message)));
+            return Ok(Tried::Wrong(format!("was refused: {}", status.message)));
         }
         Err(error) => {
             let pod = pod.name_any();
-            return Err(RepairError::Try { pod, error });
+            return Err(TryError { pod, error });
         }
     };
-    if application(&tried) != Some(plan.application.name.as_str()) {
-        return Ok(Some(
+    Ok(match application(&tried) == Some(application_name) {
+        true => Tried::Admitted(Box::new(tried)),
+        false => Tried::Wrong(
             "came back without its sidecars: the admission webhook is away, or does not know it"
                 .to_owned(),
-        ));
-    }
-    let fields = requires_recreate(&tried, plan, &context.settings);
-    Ok((!fields.is_empty()).then(|| {
-        format!(
-            "came back with the same fault, in {}: another admission webhook or a policy changes it",
-            listed(&fields, NAMES)
-        )
-    }))
+        ),
+    })
 }
 
 /// A pod as a controller would create it, under another name.

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
@@ -13,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 /// What creates a pod anew when it is evicted.
 #[derive(Clone, Debug)]
-pub(super) struct Controller {
-    pub(super) name: String,
+pub(crate) struct Controller {
+    pub(crate) name: String,
     /// How many pods it wants.
-    pub(super) replicas: usize,
-    pub(super) template: PodTemplateSpec,
+    pub(crate) replicas: usize,
+    pub(crate) template: PodTemplateSpec,
     /// Names of the volumes that it adds to the template, each with a claim of the pod's own.
-    pub(super) claims: Vec<String>,
+    pub(crate) claims: Vec<String>,
 }
 
 /// Which controllers of pods are known well enough.
@@ -29,12 +28,12 @@ enum Kind {
 }
 
 /// The UID of a pod's controller.
-pub(super) fn controller_uid(pod: &Pod) -> Option<String> {
+pub(crate) fn controller_uid(pod: &Pod) -> Option<String> {
     Owners::controller(pod.owner_references()).map(|owner| owner.uid.clone())
 }
 
 /// Why the controller of a pod that is not among the known ones does not have it created anew.
-pub(super) fn objection(pod: &Pod) -> String {
+pub(crate) fn objection(pod: &Pod) -> String {
     let Some(owner) = Owners::controller(pod.owner_references()) else {
         return "it has no controller that would create another".to_owned();
     };
@@ -57,27 +56,24 @@ fn kind_of(owner: &OwnerReference) -> Option<Kind> {
     }
 }
 
-/// The ReplicaSets and StatefulSets of some pods, as they are now, by UID.
-pub(super) async fn read(
+/// The ReplicaSets and StatefulSets among some owners, as they are now, by UID.
+pub(crate) async fn read(
     client: &Client,
-    pods: &[Arc<Pod>],
+    namespace: &str,
+    owners: &[OwnerReference],
 ) -> Result<BTreeMap<String, Controller>, LookupError> {
     let mut found = BTreeMap::new();
-    for pod in pods {
-        let Some(owner) = Owners::controller(pod.owner_references()) else {
-            continue;
-        };
+    for owner in owners {
         if found.contains_key(&owner.uid) {
             continue;
         }
-        let namespace = pod.namespace().unwrap_or_default();
         let controller = match kind_of(owner) {
             Some(Kind::ReplicaSet) => {
-                let object = get::<ReplicaSet>(client, &namespace, owner).await?;
+                let object = get::<ReplicaSet>(client, namespace, owner).await?;
                 object.and_then(|object| of_replica_set(&object))
             }
             Some(Kind::StatefulSet) => {
-                let object = get::<StatefulSet>(client, &namespace, owner).await?;
+                let object = get::<StatefulSet>(client, namespace, owner).await?;
                 object.and_then(|object| of_stateful_set(&object))
             }
             None => None,
