@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::future::ready;
 use std::os::fd::AsFd;
 
-use outrigger_control::Slot;
+use outrigger_control::{Role, Slot};
 use rustix::fs::{FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, flock, memfd_create};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::Connection;
 use crate::ledger::{STORE, obstacle};
+use crate::lines::Client;
 use crate::pod::Pod;
 use crate::protocol::{NewSide, OldSide, OldStage};
 
@@ -19,6 +21,8 @@ crate::trials![
     a_store_that_the_other_slot_cannot_open_stays_where_it_is,
     a_new_side_that_dies_before_the_commit_gives_the_store_back,
     a_former_release_finds_the_store_closed,
+    a_connection_that_does_not_leave_keeps_the_store_where_it_is,
+    a_slot_that_is_told_to_stop_passes_its_count_on,
     a_change_of_configuration_keeps_the_count,
     after_a_crash_the_rescuer_opens_the_store,
     an_old_side_that_dies_before_the_commit_leaves_the_store_open_in_the_new,
@@ -114,6 +118,33 @@ async fn a_store_that_the_other_slot_cannot_open_stays_where_it_is() {
     counting.answers(20).await;
     std::fs::remove_file(obstacle).unwrap();
     pod.until_swapped(2, Slot::B).await;
+    counting.answers(20).await;
+    counting.assert_exact().await;
+}
+
+async fn a_connection_that_does_not_leave_keeps_the_store_where_it_is() {
+    let (pod, counting) = pod_with_ledger().await;
+    let mut staying = Client::open(pod.port, "/stay").await;
+    pod.order(2, Slot::B);
+    let report = pod
+        .until(Slot::A, "tired of waiting", |report| {
+            report.handover.aborted == 1 && report.role == Role::Active
+        })
+        .await;
+    let reason = report.handover.last_error.unwrap();
+    assert!(reason.contains("did not end within 5 s"), "{reason}");
+    assert_eq!(staying.say(ready(())).await, "a");
+    drop(staying);
+    pod.until_swapped(2, Slot::B).await;
+    counting.answers(20).await;
+    counting.assert_exact().await;
+}
+
+async fn a_slot_that_is_told_to_stop_passes_its_count_on() {
+    let (mut pod, counting) = pod_with_ledger().await;
+    pod.terminate(Slot::A);
+    assert!(pod.ended(Slot::A).await.success());
+    pod.until_active(Slot::B).await;
     counting.answers(20).await;
     counting.assert_exact().await;
 }
