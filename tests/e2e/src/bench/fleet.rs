@@ -122,6 +122,8 @@ pub async fn roll_out(
     let message = progress.step("a bad image taken back", taken_back).await?;
     let bad = rollout(&observer, begin);
     progress.say(format_args!("{bad:?}: {message}"));
+    let gone = site.cluster.delete_namespace(shop.namespace(), PATIENCE);
+    progress.step("all pods gone", gone).await?;
     Ok(FleetFigures {
         pods,
         max_unavailable: MAX_UNAVAILABLE,

@@ -102,6 +102,7 @@ pub async fn share(site: &Site, images: &Images) -> anyhow::Result<TenantFigures
         windows.push((alone, with));
     }
     let ran = run.stop().await?;
+    site.cluster.delete_namespace(NAMESPACE, PATIENCE).await?;
     let within = |(begin, end): (Instant, Instant)| {
         let span = clock.nanoseconds(begin)..clock.nanoseconds(end);
         let samples = ran.samples.iter();

@@ -171,7 +171,9 @@ pub async fn compare(
     };
     let (seconds, peak) = with_peak(&observer, way, replaced).await;
     let ran = run.stop().await?;
-    figures(way, ran, observer.totals(), peak, seconds?)
+    let totals = observer.totals();
+    site.cluster.delete_namespace(NAMESPACE, PATIENCE).await?;
+    figures(way, ran, totals, peak, seconds?)
 }
 
 fn figures(

@@ -54,8 +54,8 @@ impl Part {
             Part::KilledWorkers,
             Part::KilledSlots,
             Part::SideBySide,
-            Part::Fleet,
             Part::Tenants,
+            Part::Fleet,
         ]);
         parts
     }
