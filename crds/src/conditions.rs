@@ -53,6 +53,8 @@ pub mod reason {
     pub const FUNCTION_PODS_PENDING: &str = "FunctionPodsPending";
     /// A function pod has more consumers than it can be told of.
     pub const TOO_MANY_CONSUMERS: &str = "TooManyConsumers";
+    /// The configuration of an application has no room in a shared sidecar's.
+    pub const CONFIGURATION_TOO_LARGE: &str = "ConfigurationTooLarge";
     /// Somebody else changed the image of a slot.
     pub const IMAGE_DRIFT: &str = "ImageDrift";
     /// The slots of a pod cannot be asked.

@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use outrigger_api::{IntegrationSidecar, TenantLimits};
 use outrigger_control::{Document, Limits, PerSlot, SharedDocument, TenantDocument, content_hash};
 
+use crate::room::{self, LeftOut, MOST_DOCUMENT_BYTES};
 use crate::sidecar::{admin_ports, secret_names};
 use crate::{ApplicationPlan, FunctionPlan, InvalidApplication, SidecarPlan};
 
@@ -23,6 +24,8 @@ pub struct SharedPlan {
     pub document: SharedDocument,
     /// Its hash, the name under which slots find it.
     pub document_hash: String,
+    /// Applications whose parts have no room in it, sorted by name.
+    pub left_out: Vec<LeftOut>,
     /// Names of the Secrets to mount into the slots.
     pub secrets: BTreeSet<String>,
     /// Admin port of each slot.
@@ -32,7 +35,7 @@ pub struct SharedPlan {
 impl SharedPlan {
     /// The plan for the applications that use the sidecar. `kept` are the parts of applications
     /// whose pods go on as they are although there is no plan for them now; of those that there is
-    /// a plan for they are not used.
+    /// a plan for they are used only if the new part has no room.
     pub fn new<'a>(
         sidecar: &IntegrationSidecar,
         applications: impl IntoIterator<Item = &'a ApplicationPlan>,
@@ -50,14 +53,13 @@ impl SharedPlan {
                 limits: limits.clone(),
             })
             .collect();
-        for former in kept {
-            let is_same = |tenant: &TenantDocument| {
-                tenant.document.application.name == former.document.application.name
-            };
-            if !tenants.iter().any(is_same) {
-                tenants.push(former);
-            }
-        }
+        let (former, unplanned): (Vec<_>, Vec<_>) = kept.into_iter().partition(|kept| {
+            let name = &kept.document.application.name;
+            let mut planned = tenants.iter();
+            planned.any(|tenant| tenant.document.application.name == *name)
+        });
+        tenants.extend(unplanned);
+        let left_out = room::fit(&mut tenants, &former, MOST_DOCUMENT_BYTES);
         tenants.sort_by(|one, other| {
             let name = |tenant: &TenantDocument| tenant.document.application.name.clone();
             name(one).cmp(&name(other))
@@ -83,6 +85,7 @@ impl SharedPlan {
                 .collect(),
             document,
             document_hash,
+            left_out,
             secrets: secret_names(sidecar, |_| true),
             admin: admin_ports(0),
             sidecar: sidecar.clone(),

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use outrigger_api::{IntegratedApp, IntegrationSidecar};
 use outrigger_control::{Document, PerSlot, TenantDocument};
-use outrigger_plan::{ApplicationPlan, Form, InvalidApplication, Referenced, SharedPlan};
+use outrigger_plan::{
+    ApplicationPlan, Form, InvalidApplication, MOST_DOCUMENT_BYTES, Referenced, SharedPlan,
+};
 use serde_json::{Value, json};
 
 fn sidecar(name: &str, spec: &Value) -> IntegrationSidecar {
@@ -372,4 +374,25 @@ fn an_application_that_does_not_use_the_sidecar_has_no_part() {
     let other = plan(&[("other", shared("x", 15000))]).unwrap();
     let plan = shared_plan(&json!({}), &[other], Vec::new());
     assert!(plan.document.tenants.is_empty());
+}
+
+#[test]
+fn a_part_that_has_no_room_gives_way_to_its_former_one() {
+    let web = tenant("web", &json!(["a"]));
+    let parameters = json!({"text": "x".repeat(MOST_DOCUMENT_BYTES)});
+    let usage = json!([{"name": "common", "functions": ["a"], "parameters": [{"function": "a", "custom": parameters}]}]);
+    let large = plan_for("batch", &usage, &[("common", common(&json!({})))]).unwrap();
+    let plan = shared_plan(&json!({}), &[web.clone(), large.clone()], Vec::new());
+    assert_eq!(names(&plan), ["web"]);
+    assert_eq!(plan.left_out[0].application, "batch");
+    assert!(plan.left_out[0].bytes > MOST_DOCUMENT_BYTES && !plan.left_out[0].goes_on);
+
+    let former = tenant("batch", &json!(["b"]));
+    let kept = shared_plan(&json!({}), &[former], Vec::new())
+        .document
+        .tenants;
+    let plan = shared_plan(&json!({}), &[web, large], kept.clone());
+    assert_eq!(names(&plan), ["batch", "web"]);
+    assert_eq!(plan.document.tenants[0], kept[0]);
+    assert!(plan.left_out[0].goes_on);
 }

@@ -33,17 +33,27 @@ pub(super) struct Decision {
 
 /// The plan for all applications that can be planned, and the kept parts of the others.
 pub(super) fn plan(found: &Found) -> Result<SharedPlan, InvalidApplication> {
-    let (mut plans, mut invalid) = (Vec::new(), BTreeSet::new());
+    let (mut plans, mut named) = (Vec::new(), BTreeSet::new());
+    let sidecar = found.sidecar.name_any();
     for application in &found.applications {
         match ApplicationPlan::new(application, &found.referenced) {
-            Ok(plan) => plans.push(plan),
+            Ok(plan) => {
+                if plan
+                    .sidecars
+                    .iter()
+                    .any(|planned| planned.name() == sidecar)
+                {
+                    named.insert(application.name_any());
+                }
+                plans.push(plan);
+            }
             // Its own controller tells of it.
             Err(_) => {
-                invalid.insert(application.name_any());
+                named.insert(application.name_any());
             }
         }
     }
-    let kept = documents::kept(found.config_map.as_deref(), &invalid, &found.consumers);
+    let kept = documents::kept(found.config_map.as_deref(), &named, &found.consumers);
     SharedPlan::new(&found.sidecar, &plans, kept)
 }
 

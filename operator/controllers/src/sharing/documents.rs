@@ -22,11 +22,11 @@ fn current(config_map: &ConfigMap) -> Option<&str> {
         .then_some(hash)
 }
 
-/// The parts of the newest document that stand though there is no plan for them: of applications
-/// that are not valid now, and of those that use the sidecar no more but have pods that do.
+/// The parts of the newest document that may stand: of applications that are `named`, as they use
+/// the sidecar or are not valid now, and of those that use it no more but have pods that do.
 pub(super) fn kept(
     former: Option<&ConfigMap>,
-    invalid: &BTreeSet<String>,
+    named: &BTreeSet<String>,
     consumers: &[Consumer],
 ) -> Vec<TenantDocument> {
     let document = former.and_then(|former| {
@@ -39,7 +39,7 @@ pub(super) fn kept(
     tenants.retain(|tenant| {
         let name = &tenant.document.application.name;
         let mut consumers = consumers.iter();
-        invalid.contains(name) || consumers.any(|consumer| consumer.application == *name)
+        named.contains(name) || consumers.any(|consumer| consumer.application == *name)
     });
     tenants
 }

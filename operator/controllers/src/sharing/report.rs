@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use outrigger_api::FunctionPods;
 use outrigger_api::conditions::reason;
+use outrigger_plan::{MOST_DOCUMENT_BYTES, SharedPlan};
 use outrigger_rollout::Container;
 
 use super::decide::Decision;
@@ -21,9 +22,34 @@ pub(super) fn sharing(found: &Found, decision: &Decision) -> Sharing {
             desired: number(decision.pods.desired),
             ready: number(decision.pods.ready),
         },
-        obstacle: too_many(decision).or_else(|| pending(found, decision)),
+        obstacle: too_large(&decision.plan)
+            .or_else(|| too_many(decision))
+            .or_else(|| pending(found, decision)),
         planned: Some(Planned(Arc::new(decision.plan.clone()))),
     }
+}
+
+pub(super) fn too_large(plan: &SharedPlan) -> Option<Summary> {
+    let kib = |bytes: usize| bytes.div_ceil(1024);
+    let first = plan.left_out.first()?;
+    let others = match plan.left_out.len() {
+        1 => String::new(),
+        several => format!(", and those of {} other applications,", several - 1),
+    };
+    let instead = match first.goes_on {
+        true => "its former one goes on",
+        false => "its requests are answered 503",
+    };
+    Some(Summary {
+        progress: Progress::Stalled,
+        reason: reason::CONFIGURATION_TOO_LARGE,
+        message: format!(
+            "the configuration of application {}{others} has no room: it has {} KiB, and {} KiB are allowed for all applications together; {instead}; make it smaller, or use another IntegrationSidecar for some of the applications",
+            first.application,
+            kib(first.bytes),
+            kib(MOST_DOCUMENT_BYTES),
+        ),
+    })
 }
 
 fn too_many(decision: &Decision) -> Option<Summary> {

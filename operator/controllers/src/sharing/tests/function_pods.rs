@@ -16,7 +16,7 @@ use crate::sharing::pods::{Change, SHAPE_ANNOTATION, Situation, Spot, decide};
 const SHAPE: &str = "shape";
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
-fn plan() -> SharedPlan {
+pub(super) fn plan() -> SharedPlan {
     let sidecar = serde_json::from_value(json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegrationSidecar",
         "metadata": {"name": "orders", "namespace": "store", "uid": "u"},

@@ -1,2 +1,3 @@
 mod function_pods;
+mod report;
 mod tenants;
