@@ -67,6 +67,20 @@ pub async fn send(
     headers: &[(&str, &str)],
     body: Bytes,
 ) -> anyhow::Result<Answer> {
+    send_within(PATIENCE, method, url, headers, body).await
+}
+
+/// Any request whose answer may take longer than others.
+///
+/// # Errors
+/// When there is no answer within `patience`; any status is one.
+pub async fn send_within(
+    patience: Duration,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> anyhow::Result<Answer> {
     let uri: Uri = url
         .parse()
         .with_context(|| format!("{url} is no address"))?;
@@ -87,8 +101,8 @@ pub async fn send(
             body,
         })
     };
-    tokio::time::timeout(PATIENCE, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
-        .with_context(|| format!("{method} {url}: no answer within {PATIENCE:?}"))?
+        .with_context(|| format!("{method} {url}: no answer within {patience:?}"))?
         .with_context(|| format!("{method} {url}"))
 }

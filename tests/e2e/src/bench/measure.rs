@@ -25,6 +25,9 @@ use crate::{fetch, processes, slots};
 /// Time under load before what is done, between two of it and after the last.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest time for 10,000 connections to be opened, or used once.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A load.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
@@ -96,7 +99,9 @@ impl Run {
             first: clock.since_1970,
         };
         let url = format!("{control}/run");
-        let started = fetch::post(&url, serde_json::to_vec(&plan)?).await?;
+        let json = [("content-type", "application/json")];
+        let plan = serde_json::to_vec(&plan)?;
+        let started = fetch::send_within(PATIENCE, Method::POST, &url, &json, plan.into()).await?;
         ensure!(
             started.status.is_success(),
             "the load does not start: {}",
@@ -121,7 +126,8 @@ impl Run {
     pub(super) async fn stop(self) -> anyhow::Result<Ran> {
         let took = self.begin.elapsed();
         let url = format!("{}/run", self.control);
-        let stopped = fetch::send(Method::DELETE, &url, &[], Default::default()).await?;
+        let stopped =
+            fetch::send_within(PATIENCE, Method::DELETE, &url, &[], Default::default()).await?;
         let samples = fetch::get(&format!("{}/samples", self.control)).await?;
         Ok(Ran {
             took,
