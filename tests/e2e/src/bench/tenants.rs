@@ -29,6 +29,8 @@ const GREEDY: &str = "greedy";
 const SHARE: u32 = 200;
 /// How many shares the greedy one asks for.
 const TIMES: u32 = 10;
+/// Its connections: refusals come late, and it is to send its ten shares all the same.
+const GREEDY_CONNECTIONS: usize = 400;
 /// Pairs of windows, one without and one with the greedy one.
 const PAIRS: usize = 6;
 /// Length of a window.
@@ -47,6 +49,8 @@ pub struct TenantFigures {
     pub greedy_rate: f64,
     /// See `greedy_rate`.
     pub greedy_answered: f64,
+    /// What was said to the greedy one for others, the first few.
+    pub greedy_refusals: Vec<String>,
     /// Requests of the modest one that failed.
     pub failed: u64,
     /// Latencies of the modest one in milliseconds, alone.
@@ -78,27 +82,29 @@ pub async fn share(site: &Site, images: &Images) -> anyhow::Result<TenantFigures
     let [modest, greedy] = open(site, images).await?;
     let service = layout::shared_function_url(SIDECAR, NAMESPACE, layout::DEFAULT_FUNCTION_PORT);
     let target = service.trim_start_matches("http://").to_owned();
-    let load = |shares: u32| Load {
+    let load = |shares: u32, connections: usize| Load {
         target: target.clone(),
         shape: Shape::KeepAlive,
         rate: SHARE * shares,
-        connections: 16,
+        connections,
         idle: 0,
     };
-    let run = Run::start(&modest, &load(1)).await?;
+    let run = Run::start(&modest, &load(1, 16)).await?;
     let clock = run.clock();
     let mut windows = Vec::new();
     let (mut sent, mut answered, mut took) = (0, 0, 0.0);
+    let mut refusals = Vec::new();
     for _ in 0..PAIRS {
         tokio::time::sleep(CALM).await;
         let alone = window().await;
-        let other = Run::start(&greedy, &load(TIMES)).await?;
+        let other = Run::start(&greedy, &load(TIMES, GREEDY_CONNECTIONS)).await?;
         tokio::time::sleep(CALM).await;
         let with = window().await;
         let other = other.stop().await?;
         sent += other.outcome.sent;
         answered += other.outcome.answered;
         took += other.took.as_secs_f64();
+        refusals = other.first_failures();
         windows.push((alone, with));
     }
     let ran = run.stop().await?;
@@ -122,6 +128,7 @@ pub async fn share(site: &Site, images: &Images) -> anyhow::Result<TenantFigures
         share: SHARE,
         greedy_rate: (sent as f64 / took).round(),
         greedy_answered: (answered as f64 / took).round(),
+        greedy_refusals: refusals,
         failed: ran.failed(),
         alone: Quantiles::of(alone),
         with: Quantiles::of(with),
