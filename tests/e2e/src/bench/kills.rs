@@ -246,6 +246,7 @@ mod tests {
         let ran = Ran {
             took: Duration::from_secs(1),
             first: 0,
+            idle: 0,
             outcome: Outcome {
                 // Before the kill at 100, in it twice, and after the next answer.
                 failures: vec![

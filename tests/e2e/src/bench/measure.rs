@@ -49,6 +49,7 @@ pub(super) struct Run {
     control: String,
     clock: Clock,
     begin: Instant,
+    idle: usize,
 }
 
 /// What a run came to.
@@ -60,7 +61,9 @@ pub(super) struct Ran {
     pub(super) first: u64,
     /// Counts, and what failed.
     pub(super) outcome: Outcome,
-    /// Every answer.
+    /// Connections that were idle until its end.
+    pub(super) idle: u64,
+    /// Every answer but those over idle connections.
     pub(super) samples: Vec<Sample>,
 }
 
@@ -111,6 +114,7 @@ impl Run {
             control,
             clock,
             begin: Instant::now(),
+            idle: load.idle,
         })
     }
 
@@ -125,15 +129,20 @@ impl Run {
     /// When the load does not tell.
     pub(super) async fn stop(self) -> anyhow::Result<Ran> {
         let took = self.begin.elapsed();
+        let end = self.clock.nanoseconds(Instant::now());
         let url = format!("{}/run", self.control);
         let stopped =
             fetch::send_within(PATIENCE, Method::DELETE, &url, &[], Default::default()).await?;
         let samples = fetch::get(&format!("{}/samples", self.control)).await?;
+        let mut samples = Sample::decode(&samples.body);
+        // What comes later are the requests of idle connections, all at once.
+        samples.retain(|sample| sample.due_ns < end);
         Ok(Ran {
             took,
             first: self.clock.since_1970,
+            idle: self.idle as u64,
             outcome: stopped.json()?,
-            samples: Sample::decode(&samples.body),
+            samples,
         })
     }
 }
@@ -144,9 +153,10 @@ impl Ran {
         self.outcome.failures.len() as u64
     }
 
-    /// Requests in a second that were sent.
+    /// Requests in a second that were sent until its end.
     pub(super) fn rate(&self) -> f64 {
-        self.outcome.sent as f64 / self.took.as_secs_f64()
+        let sent = self.outcome.sent.saturating_sub(self.idle);
+        sent as f64 / self.took.as_secs_f64()
     }
 
     /// The first failures in words.
