@@ -85,6 +85,13 @@ test-unit: tools ## Run the tests that need no cluster
 	$(STEP) "tests without a cluster"
 	cargo test --workspace --locked
 
+.PHONY: test-fake
+test-fake: lab-up ## Compare the answers of the API server in memory with those of the lab's; needs a lab without Outrigger
+	$(STEP) "the API server in memory beside the lab's"
+	@eval "$$($(LAB) env)"; \
+		"$$($(LAB) tool kubectl)" apply --server-side --filename charts/outrigger-crds/files; \
+		cargo run --quiet --locked --package outrigger-faults --bin replay
+
 .PHONY: test-e2e
 test-e2e: lab-up binaries ## Run the tests on the lab; TESTS=WORD for those with the word in their names
 	$(STEP) "tests on the lab"

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 use crate::address::{Address, Selection, query};
 use crate::evictions::evict;
+use crate::journal;
+use crate::managers::Applying;
 use crate::patch::PatchForm;
 use crate::state::{Failure, State};
 
@@ -54,12 +56,18 @@ impl ApiServer {
         if let Some(address) = Address::parse(path) {
             address.complete(&mut object);
         }
-        self.change(|state| state.store(path, object));
+        self.change(|state| {
+            journal::put(state, path, &object);
+            state.store(path, object)
+        });
     }
 
     /// Deletes an object like somebody else would.
     pub fn delete(&self, path: &str) {
-        self.change(|state| state.remove(path));
+        self.change(|state| {
+            journal::delete(state, path);
+            state.remove(path)
+        });
     }
 
     /// Lets the next writes fail.
@@ -90,6 +98,13 @@ impl ApiServer {
     /// Path of each collection that a client listed or watched.
     pub fn lists(&self) -> BTreeSet<String> {
         self.state.lock().lists.clone()
+    }
+
+    /// What was asked of it, by clients and by others, in a form in which another server can be
+    /// asked the same: `method`, `uri`, `contentType`, `body` and `status` of a client's write, `put`
+    /// or `delete` with the path of another's.
+    pub fn journal(&self) -> Vec<Value> {
+        self.state.lock().journal.clone()
     }
 
     /// All objects, by path.
@@ -152,34 +167,17 @@ impl ApiServer {
             Method::POST if address.is_collection() && address.is_pod() => self.admitted(body),
             _ => body,
         };
+        let (method, uri) = (parts.method, parts.uri.to_string());
         self.change(|state| {
-            let line = format!("{} {}", parts.method, parts.uri.path());
-            state.writes.push(line);
-            if state.failures > 0 {
-                state.failures -= 1;
-                return Err((StatusCode::INTERNAL_SERVER_ERROR, "InternalError"));
-            }
-            let forbidden = state.forbidden.as_deref();
-            if forbidden.is_some_and(|text| body.to_string().contains(text)) {
-                return Err((StatusCode::FORBIDDEN, "Forbidden"));
-            }
-            let form = PatchForm::of(content_type.unwrap_or_default());
-            match (parts.method, form) {
-                (Method::POST, _) if address.is_eviction() => evict(state, &address, &body),
-                (Method::POST, _) if address.is_collection() => {
-                    let stored = match query.get("dryRun").map(String::as_str) {
-                        Some("All") => body,
-                        _ => state.create(&address, body)?,
-                    };
-                    Ok((StatusCode::CREATED, stored))
-                }
-                (Method::PUT, _) => Ok((StatusCode::OK, state.replace(&address, body)?)),
-                (Method::PATCH, Some(form)) => {
-                    Ok((StatusCode::OK, state.patch(&address, form, body)?))
-                }
-                (Method::DELETE, _) => Ok((StatusCode::OK, state.delete(&address, &body)?)),
-                _ => Err((StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")),
-            }
+            state.writes.push(format!("{method} {}", parts.uri.path()));
+            let asked = (&method, uri.as_str(), content_type.unwrap_or_default());
+            journal::request(state, asked, &address.object(), &body);
+            let answer = write(state, (asked.0, asked.2), &address, &query, body);
+            let status = answer
+                .as_ref()
+                .map_or_else(|(status, _)| *status, |(status, _)| *status);
+            journal::answered(state, status.as_u16());
+            answer
         })
         .map_or_else(failure, |(status, object)| json_answer(status, &object))
     }
@@ -270,6 +268,45 @@ impl ApiServer {
         let mut earlier = state.log[..position].iter().rev();
         let (_, kind, object) = earlier.find(|(changed, _, _)| changed == path)?;
         (*kind != "DELETED").then(|| object.clone())
+    }
+}
+
+/// Carries a write out, whose method and content type are given.
+fn write(
+    state: &mut State,
+    (method, content_type): (&Method, &str),
+    address: &Address,
+    query: &BTreeMap<String, String>,
+    body: Value,
+) -> Result<(StatusCode, Value), Failure> {
+    if state.failures > 0 {
+        state.failures -= 1;
+        return Err((StatusCode::INTERNAL_SERVER_ERROR, "InternalError"));
+    }
+    let forbidden = state.forbidden.as_deref();
+    if forbidden.is_some_and(|text| body.to_string().contains(text)) {
+        return Err((StatusCode::FORBIDDEN, "Forbidden"));
+    }
+    let is_dry_run = query.get("dryRun").is_some_and(|value| value == "All");
+    match (method, PatchForm::of(content_type)) {
+        (&Method::POST, _) if address.is_eviction() => evict(state, address, &body),
+        (&Method::POST, _) if address.is_collection() => {
+            let stored = match is_dry_run {
+                true => body,
+                false => state.create(address, body)?,
+            };
+            Ok((StatusCode::CREATED, stored))
+        }
+        (&Method::PUT, _) => Ok((StatusCode::OK, state.replace(address, body)?)),
+        (&Method::PATCH, Some(form)) => {
+            let by = Applying {
+                manager: query.get("fieldManager").map_or("", String::as_str),
+                force: query.get("force").is_some_and(|value| value == "true"),
+            };
+            state.patch(address, form, by, body)
+        }
+        (&Method::DELETE, _) => Ok((StatusCode::OK, state.delete(address, &body)?)),
+        _ => Err((StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")),
     }
 }
 

@@ -5,8 +5,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::address::Address;
-use crate::gates;
-use crate::patch::{PatchForm, withdraw};
+use crate::managers::{Applying, Managers};
+use crate::patch::PatchForm;
+use crate::{gates, immutable};
 
 /// Objects that others create appear at the same second, unless they say otherwise.
 const CREATED: &str = "2026-01-01T00:00:00Z";
@@ -16,13 +17,14 @@ pub(crate) struct State {
     pub(crate) objects: BTreeMap<String, Value>,
     /// Path, type and object of every change; the position is the version less one.
     pub(crate) log: Vec<(String, &'static str, Value)>,
-    /// What was applied last, by path and subresource.
-    applied: BTreeMap<String, Value>,
+    managers: Managers,
     pub(crate) writes: Vec<String>,
     /// Paths of the objects that were read one by one.
     pub(crate) reads: Vec<String>,
     /// Paths of the collections that were listed or watched.
     pub(crate) lists: BTreeSet<String>,
+    /// What was asked, by whomever.
+    pub(crate) journal: Vec<Value>,
     pub(crate) failures: usize,
     /// Text of writes that are refused.
     pub(crate) forbidden: Option<String>,
@@ -82,10 +84,30 @@ impl State {
 
     pub(crate) fn remove(&mut self, path: &str) -> Option<Value> {
         let mut object = self.objects.remove(path)?;
-        self.applied.retain(|applied, _| !applied.starts_with(path));
+        self.managers.forget(path);
         object["metadata"]["resourceVersion"] = (self.version() + 1).to_string().into();
         self.log.push((path.to_owned(), "DELETED", object.clone()));
+        self.collect(&object["metadata"]["uid"]);
         Some(object)
+    }
+
+    /// Removes what an object that is gone owned, and nobody else who is left does.
+    fn collect(&mut self, gone: &Value) {
+        let of = |object: &Value| {
+            let owners = object["metadata"]["ownerReferences"].as_array();
+            let owners = owners.into_iter().flatten();
+            owners.map(|owner| owner["uid"].clone()).collect::<Vec<_>>()
+        };
+        let left: BTreeSet<_> = self.objects.values().map(uid).collect();
+        let orphans = self.objects.iter().filter(|(_, object)| {
+            let owners = of(object);
+            let has = |owner: &Value| owner.as_str().is_some_and(|owner| left.contains(owner));
+            owners.contains(gone) && !owners.iter().any(has)
+        });
+        let orphans: Vec<String> = orphans.map(|(path, _)| path.clone()).collect();
+        for path in orphans {
+            self.remove(&path);
+        }
     }
 
     pub(crate) fn create(
@@ -108,6 +130,9 @@ impl State {
         }
         address.complete(&mut body);
         body["metadata"]["creationTimestamp"] = now();
+        if let Some(fields) = body.as_object_mut().filter(|_| address.has_status()) {
+            fields.remove("status");
+        }
         Ok(self.store(&address.object(), body))
     }
 
@@ -117,7 +142,7 @@ impl State {
             return Err(CONFLICT);
         }
         let changed = written(address, found.clone(), body);
-        if address.is_pod() && !gates::allow(found, &changed) {
+        if address.is_pod() && !may_become(found, &changed) {
             return Err(INVALID);
         }
         Ok(self.store(&address.object(), changed))
@@ -140,8 +165,9 @@ impl State {
         &mut self,
         address: &Address,
         form: PatchForm,
+        by: Applying<'_>,
         body: Value,
-    ) -> Result<Value, Failure> {
+    ) -> Result<(StatusCode, Value), Failure> {
         let path = address.object();
         let found = match self.objects.get(&path) {
             Some(found) => found.clone(),
@@ -174,8 +200,8 @@ impl State {
                 }
                 if form == PatchForm::Apply {
                     let key = format!("{path} {:?}", address.subresource);
-                    let before = self.applied.insert(key, body.clone());
-                    withdraw(&mut changed, &before.unwrap_or_default(), &body);
+                    let applied = self.managers.apply(&key, by, &mut changed, &body);
+                    applied.map_err(|_| CONFLICT)?;
                 }
                 json_patch::merge(&mut changed, &body);
             }
@@ -185,11 +211,25 @@ impl State {
             true => written(address, found.clone(), changed),
             false => changed,
         };
-        if address.is_pod() && !gates::allow(&found, &changed) {
+        let is_new = !self.objects.contains_key(&path);
+        if address.is_pod() && !is_new && !may_become(&found, &changed) {
             return Err(INVALID);
         }
-        Ok(self.store(&path, changed))
+        let status = match is_new {
+            true => StatusCode::CREATED,
+            false => StatusCode::OK,
+        };
+        Ok((status, self.store(&path, changed)))
     }
+}
+
+fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+/// Whether a pod may change so.
+fn may_become(before: &Value, after: &Value) -> bool {
+    gates::allow(before, after) && immutable::allow(before, after)
 }
 
 /// The time as an object's metadata has it, to the second.

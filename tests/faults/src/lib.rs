@@ -10,10 +10,12 @@ mod call;
 mod end;
 mod layer;
 mod plan;
+mod replay;
 mod story;
 
 pub use call::{Call, Verb};
 pub use end::{EndState, broken_conditions};
 pub use layer::Faults;
 pub use plan::{Fault, Plan};
+pub use replay::{Recording, replay};
 pub use story::{Story, crash_after_every_write, weather_storms};

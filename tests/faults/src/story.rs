@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -7,12 +8,16 @@ use kube::Client;
 use outrigger_api_server::ApiServer;
 use parking_lot::Mutex;
 
-use crate::{EndState, Faults, Plan, Verb, broken_conditions};
+use crate::{EndState, Faults, Plan, Recording, Verb, broken_conditions};
 
 /// Nothing changes any more when nothing has changed for so long.
 const REST: Duration = Duration::from_secs(1);
 /// More than a story takes, with all failures and pauses.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Name of the telling without faults.
+const CALM: &str = "calm";
+/// Environment variable with the directory that recordings are written into.
+const RECORDINGS: &str = "OUTRIGGER_RECORDINGS";
 /// Stories told at the same time: they wait most of the time.
 const AT_ONCE: usize = 24;
 /// Path of all objects of the operator's own kinds.
@@ -66,6 +71,27 @@ impl Told {
     }
 }
 
+/// Writes down what was asked in a story without faults, if a directory for that is named.
+fn record<S: Story>(api: &ApiServer) {
+    let Some(directory) = std::env::var_os(RECORDINGS) else {
+        return;
+    };
+    let name = S::NAME.replace(',', "").replace(' ', "-");
+    let recording = Recording {
+        name: S::NAME.to_owned(),
+        steps: api.journal(),
+    };
+    // What would change a cluster for others is not asked of a real one.
+    let is_namespaced = |path: &String| path.contains("/namespaces/");
+    if !recording.objects().iter().all(is_namespaced) {
+        return;
+    }
+    let path = PathBuf::from(directory).join(format!("{name}.json"));
+    if let Err(error) = recording.write(&path) {
+        panic!("{error:#}");
+    }
+}
+
 /// How a story ended.
 struct Ending {
     state: EndState,
@@ -84,7 +110,7 @@ struct Ending {
 /// When an end differs from the one without faults in an object or in the number of creates and
 /// deletes, or when conditions break the rules of kstatus.
 pub async fn crash_after_every_write<S: Story>() -> usize {
-    let calm = told::<S>(Plan::calm(), "calm".into(), None).await;
+    let calm = told::<S>(Plan::calm(), CALM.into(), None).await;
     let plans = (0..calm.writes).map(|writes| {
         let name = format!("crash after {writes} writes");
         (Plan::crash_after(writes), name)
@@ -106,7 +132,7 @@ pub async fn crash_after_every_write<S: Story>() -> usize {
 /// When an end differs from the one without faults in an object, or when conditions break the rules
 /// of kstatus.
 pub async fn weather_storms<S: Story>(seeds: std::ops::Range<u64>) {
-    let calm = told::<S>(Plan::calm(), "calm".into(), None).await;
+    let calm = told::<S>(Plan::calm(), CALM.into(), None).await;
     let plans = seeds.map(|seed| (Plan::storm(seed), format!("storm {seed}")));
     for (name, ending) in all::<S>(plans.collect(), &calm.state).await {
         assert_same(&calm, &ending, &name);
@@ -169,6 +195,9 @@ async fn told<S: Story>(plan: Plan, name: String, wanted: Option<EndState>) -> E
             let broken = broken_conditions(&object);
             assert!(broken.is_empty(), "{name}: {path}: {broken:?}");
         }
+    }
+    if name == CALM {
+        record::<S>(story.api());
     }
     let mut calls = faults.calls();
     calls.extend(after.calls());

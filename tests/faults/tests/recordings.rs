@@ -1,0 +1,52 @@
+//! What is asked of a real API server by `make test-fake`.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::path::Path;
+
+use outrigger_api_server::ApiServer;
+use outrigger_faults::{Recording, replay};
+use serde_json::json;
+
+fn recordings() -> Vec<Recording> {
+    Recording::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings")).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_recorded_is_answered_in_memory_as_it_was() {
+    for recording in recordings() {
+        let second = ApiServer::default().client();
+        let differences = replay(&recording, &second).await.unwrap();
+        assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_otherwise_is_found_out() {
+    let recording = Recording {
+        name: "a pod is created".to_owned(),
+        steps: vec![json!({
+            "method": "POST", "uri": "/api/v1/namespaces/store/pods", "status": 201,
+            "contentType": "application/json",
+            "body": {"metadata": {"name": "web"}, "spec": {"containers": [{"image": "web:1"}]}},
+        })],
+    };
+    let changing = ApiServer::default();
+    changing.admit(|mut pod| {
+        pod["spec"]["containers"][0]["image"] = "web:2".into();
+        pod
+    });
+    let failing = ApiServer::default();
+    failing.fail(1);
+    for (server, what) in [
+        (changing, "another spec.containers.0.image"),
+        (failing, "another status"),
+    ] {
+        let found = replay(&recording, &server.client()).await.unwrap();
+        assert!(found.len() == 1 && found[0].contains(what), "{found:?}");
+        assert!(
+            found[0].contains("web:1") && found[0].contains("real:"),
+            "{found:?}"
+        );
+    }
+}
