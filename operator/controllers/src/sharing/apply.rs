@@ -73,15 +73,16 @@ pub(super) async fn apply(
     let work = Work::new(watched, found);
     let mut attempts = Attempts::default();
     let mut again = Vec::new();
+    // Nothing leads to the pods that go, once the Service is written.
+    if let Some(service) = &decision.service {
+        attempts.note(work.write(service, found.service.as_deref()).await);
+    }
     for (name, uid) in &decision.pods.delete {
         again.extend(attempts.note(delete::<Pod>(&work.api(), name, uid).await));
     }
     again.extend(attempts.note(work.tell(decision).await));
     if let Some(config_map) = &decision.config_map {
         attempts.note(work.write(config_map, found.config_map.as_deref()).await);
-    }
-    if let Some(service) = &decision.service {
-        attempts.note(work.write(service, found.service.as_deref()).await);
     }
     attempts.note(work.create(decision).await);
     attempts.end().map(|()| again.into_iter().flatten().min())

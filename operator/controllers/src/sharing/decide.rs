@@ -90,7 +90,7 @@ pub(super) fn decide(
     }
     Decision {
         config_map: documents::config_map(&plan, found.config_map.as_deref(), &found.pods),
-        service: service::service(&plan, found.service.as_deref()),
+        service: service::service(&plan, found.service.as_deref(), pods.lacks),
         shape,
         pods,
         retold,

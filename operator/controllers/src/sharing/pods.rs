@@ -38,6 +38,8 @@ pub(super) struct Change {
     pub(super) desired: usize,
     /// Those that serve.
     pub(super) ready: usize,
+    /// Whether a place still lacks function pods of the newest shape that serve.
+    pub(super) lacks: bool,
     /// Until a failed pod is old enough.
     pub(super) again: Option<SignedDuration>,
 }
@@ -160,6 +162,7 @@ fn fill(
         delete(change, pod);
     }
     let ready = current.iter().filter(|pod| is_ready(pod)).count();
+    change.lacks |= ready < count;
     let needed = count.saturating_sub(ready).min(outdated.len());
     for pod in outdated.split_off(needed) {
         delete(change, pod);

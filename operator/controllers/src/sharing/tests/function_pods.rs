@@ -177,11 +177,13 @@ fn a_pod_of_another_shape_goes_when_its_successor_serves() {
         Change {
             desired: 1,
             ready: 1,
+            lacks: true,
             ..Change::default()
         }
     );
     world.ready(1);
     let change = world.decide(&wanted, &[]);
+    assert!(!change.lacks);
     assert_eq!(change.delete[0].0, "old");
 }
 
