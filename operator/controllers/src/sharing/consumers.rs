@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -19,26 +20,39 @@ pub(super) struct Consumer {
 }
 
 /// The pods that use a shared sidecar and have not ended, by the time they started. Those that
-/// did not start yet, and so have no address of their own, come first.
+/// did not start yet, and so have no address of their own, come first. An address that a pod of any
+/// kind got later is no longer theirs.
 pub(super) fn consumers<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
     namespace: &str,
     sidecar: &str,
 ) -> Vec<Consumer> {
+    let pods: Vec<_> = pods.into_iter().filter(|pod| !has_ended(pod)).collect();
+    let mut owners: BTreeMap<IpAddr, (Option<Timestamp>, String)> = BTreeMap::new();
+    for pod in &pods {
+        let claim = (started(pod), pod.name_any());
+        for address in addresses(pod) {
+            let owner = owners.entry(address).or_insert_with(|| claim.clone());
+            *owner = claim.clone().max(owner.clone());
+        }
+    }
     let mut found: Vec<(Option<Timestamp>, String, Consumer)> = pods
         .into_iter()
-        .filter(|pod| !is_operators(pod))
-        .filter(|pod| takes_room(pod) && consumes(pod, namespace, sidecar))
+        .filter(|pod| !is_operators(pod) && consumes(pod, namespace, sidecar))
         .filter_map(|pod| {
-            let status = pod.status.as_ref();
-            let started = status.and_then(|status| status.start_time.as_ref());
-            let started = started.map(|started| started.0);
+            let name = pod.name_any();
+            let is_own = |address: &IpAddr| {
+                let owner = owners.get(address);
+                owner.is_some_and(|(_, owner)| *owner == name)
+            };
+            let mut addresses = addresses(pod);
+            addresses.retain(is_own);
             let consumer = Consumer {
                 application: application(pod)?.to_owned(),
                 node: node(pod).map(str::to_owned),
-                addresses: addresses(pod),
+                addresses,
             };
-            Some((started, pod.name_any(), consumer))
+            Some((started(pod), name, consumer))
         })
         .collect();
     found.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
@@ -57,6 +71,25 @@ pub(super) fn consumes(pod: &Pod, namespace: &str, sidecar: &str) -> bool {
         .any(|value| value.starts_with(prefix))
 }
 
+/// Whether a pod runs no more, so that its addresses may be given to another one. One that is deleted
+/// is told to have ended a moment after its last container.
+pub(super) fn has_ended(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut containers = status
+        .into_iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .map(|container| container.state.as_ref())
+        .peekable();
+    let is_deleted = pod.metadata.deletion_timestamp.is_some() && containers.peek().is_some();
+    let have_ended = containers.all(|state| state.is_some_and(|state| state.terminated.is_some()));
+    !takes_room(pod) || is_deleted && have_ended
+}
+
+fn started(pod: &Pod) -> Option<Timestamp> {
+    let started = pod.status.as_ref()?.start_time.as_ref();
+    started.map(|started| started.0)
+}
+
 /// Whether the operator made the pod itself: it calls no functions, whatever it was given.
 fn is_operators(pod: &Pod) -> bool {
     let labels = pod.labels();
@@ -69,9 +102,10 @@ fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
 
-/// All addresses of a pod, sorted.
+/// All addresses of a pod, sorted; none if they are its node's.
 pub(super) fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let Some(status) = &pod.status else {
+    let of_the_node = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
+    let Some(status) = pod.status.as_ref().filter(|_| !of_the_node) else {
         return Vec::new();
     };
     let all = status.pod_ips.iter().flatten().map(|found| &found.ip);

@@ -10,9 +10,8 @@ use kube::{Resource, ResourceExt};
 use outrigger_api::{IntegrationSidecar, Sharing};
 use outrigger_control::layout::{self, SHARED_LABEL};
 use outrigger_injection::application;
-use outrigger_placement::takes_room;
 
-use super::consumers::{addresses, consumes};
+use super::consumers::{addresses, consumes, has_ended};
 use super::watched::Watched;
 use crate::context::SIDECAR_LABEL;
 use crate::seen::Seen;
@@ -179,6 +178,6 @@ fn shape(pod: &Pod) -> Shape {
         application: application(pod).map(str::to_owned),
         node: spec.and_then(|spec| spec.node_name.clone()),
         addresses: addresses(pod),
-        ended: !takes_room(pod),
+        ended: has_ended(pod),
     }
 }

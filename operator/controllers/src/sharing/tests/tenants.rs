@@ -87,6 +87,52 @@ fn a_pod_that_has_ended_or_has_no_address_of_the_sidecar_is_no_consumer() {
 }
 
 #[test]
+fn an_address_that_a_pod_without_the_sidecar_got_later_is_told_of_nobody() {
+    let claim = json!({"podIP": "10.0.0.1"});
+    let mut other = pod("other", "bank", LATE, claim.clone());
+    other.spec.as_mut().unwrap().containers[0].env = None;
+    let pods = [pod("a", "shop", EARLY, claim), other];
+    assert_eq!(told(&pods), expected(&[]));
+}
+
+#[test]
+fn the_address_of_a_deleted_pod_is_told_until_its_last_container_has_ended() {
+    let ended = json!({"name": "web", "state": {"terminated": {"exitCode": 0}}});
+    let running = json!({"name": "proxy", "state": {"running": {}}});
+    for (containers, expected_addresses) in [
+        (vec![ended.clone(), running], vec!["10.0.0.1"]),
+        (vec![ended], Vec::new()),
+    ] {
+        let containers: Vec<_> = containers
+            .into_iter()
+            .map(|mut container| {
+                for (field, value) in [("image", ""), ("imageID", "")] {
+                    container[field] = value.into();
+                }
+                container["ready"] = false.into();
+                container["restartCount"] = 0.into();
+                container
+            })
+            .collect();
+        let status = json!({"podIP": "10.0.0.1", "containerStatuses": containers});
+        let mut deleted = pod("a", "shop", EARLY, status);
+        let time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        deleted.metadata.deletion_timestamp = Some(time);
+        let found = consumers(&[deleted], "store", "orders");
+        let found: Vec<_> = found.iter().flat_map(|found| &found.addresses).collect();
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected_addresses);
+    }
+}
+
+#[test]
+fn the_address_of_a_node_is_no_application_s() {
+    let mut on_the_node = pod("a", "shop", EARLY, json!({"podIP": "10.0.0.1"}));
+    on_the_node.spec.as_mut().unwrap().host_network = Some(true);
+    assert_eq!(told(&[on_the_node]), expected(&[]));
+}
+
+#[test]
 fn a_pod_that_the_operator_made_is_no_consumer() {
     for label in ["outrigger.dev/preflight", "outrigger.dev/shared-sidecar"] {
         let mut made = pod("a", "shop", EARLY, json!({"podIP": "10.0.0.1"}));
