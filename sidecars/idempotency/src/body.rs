@@ -1,5 +1,6 @@
 //! Reading a request's body: of the right type, within a limit, and always to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -7,15 +8,17 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use outrigger_chassis::RequestBody;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// A body is given up when nothing of it arrives for this long.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Of a refused body this much is read, so that its connection can be kept.
 const MOST_DRAINED: u64 = 64 << 20;
-/// Documents in memory at one time, unless one alone may be larger.
+/// Documents of one function in memory at one time.
 const BUDGET_BYTES: usize = 16 << 20;
+/// Documents of all functions, of whatever application.
+const MEMORY_BYTES: usize = 2 * BUDGET_BYTES;
 const BUDGET_WAIT: Duration = Duration::from_secs(5);
 const UNIT: usize = 1 << 10;
 
@@ -55,30 +58,48 @@ impl Refused {
     }
 }
 
-/// Memory for documents, shared by all requests of a function.
+/// Memory for documents, shared by all functions of the worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory(Arc<Semaphore>);
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory(Arc::new(Semaphore::new(MEMORY_BYTES / UNIT)))
+    }
+}
+
+/// One function's share of it, for all its requests.
 pub(crate) struct Budget {
     units: Semaphore,
+    memory: Memory,
     limit: usize,
 }
 
 /// A body in memory, with its share of the budget.
 pub(crate) struct Document<'b> {
     bytes: Vec<u8>,
-    share: SemaphorePermit<'b>,
+    share: Share<'b>,
+}
+
+/// What a document takes of its function's budget and of the memory for all.
+pub(crate) struct Share<'b> {
+    _units: SemaphorePermit<'b>,
+    _memory: OwnedSemaphorePermit,
 }
 
 impl<'b> Document<'b> {
     /// The bytes, and their share of the budget: to be dropped with whatever becomes of them.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, SemaphorePermit<'b>) {
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Share<'b>) {
         (self.bytes, self.share)
     }
 }
 
 impl Budget {
     /// For documents of at most `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Budget {
+    pub(crate) fn new(limit: usize, memory: Memory) -> Budget {
         Budget {
             units: Semaphore::new(BUDGET_BYTES.max(limit).div_ceil(UNIT)),
+            memory,
             limit,
         }
     }
@@ -109,7 +130,7 @@ impl Budget {
     }
 
     /// Judges a request by its headers and sets memory aside for it.
-    async fn admit(&self, headers: &HeaderMap) -> Result<(usize, SemaphorePermit<'_>), Refused> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<(usize, Share<'_>), Refused> {
         check_content_type(headers)?;
         if let Some(encoding) = headers.get(CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -126,7 +147,15 @@ impl Budget {
             .and_then(|length| usize::try_from(length).ok())
             .unwrap_or(self.limit);
         let units = u32::try_from(expected.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        match timeout(BUDGET_WAIT, self.units.acquire_many(units)).await {
+        let share = async {
+            let own = self.units.acquire_many(units).await?;
+            let memory = Arc::clone(&self.memory.0).acquire_many_owned(units).await?;
+            Ok::<_, AcquireError>(Share {
+                _units: own,
+                _memory: memory,
+            })
+        };
+        match timeout(BUDGET_WAIT, share).await {
             Ok(Ok(share)) => Ok((length.map_or(0, |_| expected), share)),
             Ok(Err(_)) | Err(_) => Err(Refused::Overloaded),
         }
@@ -228,4 +257,39 @@ fn is_json(content_type: &str) -> bool {
 fn quote(value: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(value).chars().take(80).collect();
     format!("{text:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use http::HeaderValue;
+    use outrigger_chassis::full;
+
+    use super::*;
+
+    const LARGEST: usize = 16 << 20;
+
+    fn headers(length: usize) -> HeaderMap {
+        HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (CONTENT_LENGTH, HeaderValue::from(length)),
+        ])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn functions_have_a_share_each_and_a_bound_in_common() {
+        let memory = Memory::default();
+        let budgets = [(); 3].map(|()| Budget::new(LARGEST, memory.clone()));
+        let [one, two, three] = &budgets;
+        let headers = headers(LARGEST);
+        let mut held = one.admit(&headers).await.ok();
+        assert!(held.is_some());
+        // The first has used its share, and the second has one.
+        assert!(one.admit(&headers).now_or_never().is_none());
+        let _second = two.admit(&headers).await.ok().unwrap();
+        let refused = three.read(&headers, full("{}")).await;
+        assert_eq!(refused.err(), Some(Refused::Overloaded));
+        held.take();
+        assert!(three.admit(&headers).await.is_ok());
+    }
 }

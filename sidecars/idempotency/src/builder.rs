@@ -5,6 +5,7 @@ use outrigger_control::parameters::Idempotency;
 use outrigger_control::{Document, FunctionKind};
 use prometheus_client::registry::Registry;
 
+use crate::body::{Budget, Memory};
 use crate::entries::Entries;
 use crate::metrics::Metrics;
 use crate::store::{Scope, Store, Stores, Target};
@@ -14,6 +15,7 @@ use crate::store::{Scope, Store, Stores, Target};
 #[derive(Debug, Default)]
 pub struct IdempotencyBuilder {
     stores: Stores,
+    memory: Memory,
     metrics: Metrics,
 }
 
@@ -37,8 +39,8 @@ impl IdempotencyBuilder {
                     "IntegrationSidecar {sidecar}: store.postgresql.credentials: {error}"
                 ))
             })?;
-        let application = &document.application;
-        let name = format!("outrigger {}/{}", application.namespace, application.name);
+        // Applications that share the sidecar share its connections.
+        let name = format!("outrigger {}/{sidecar}", document.application.namespace);
         Target::new(postgresql, secret, name)
             .and_then(|target| self.stores.at(target))
             .map_err(|error| InvalidDocument(format!("IntegrationSidecar {sidecar}: {error}")))
@@ -65,8 +67,11 @@ impl Builder for IdempotencyBuilder {
                 namespace: document.application.namespace.clone(),
                 application: document.application.name.clone(),
                 function: function.name.clone(),
+                member: store.join(&document.application.name),
             };
-            let entries = Entries::new(scope, parameters, Arc::clone(&store), self.metrics.clone());
+            let budget = Budget::new(parameters.max_document_bytes, self.memory.clone());
+            let store = Arc::clone(&store);
+            let entries = Entries::new(scope, parameters, budget, store, self.metrics.clone());
             let entries: Arc<dyn Function> = Arc::new(entries);
             functions.insert(function.name.clone(), entries);
         }

@@ -42,12 +42,13 @@ impl Entries {
     pub(crate) fn new(
         scope: Scope,
         parameters: Idempotency,
+        budget: Budget,
         store: Arc<Store>,
         metrics: Metrics,
     ) -> Entries {
         Entries {
             scope,
-            budget: Budget::new(parameters.max_document_bytes),
+            budget,
             parameters,
             store,
             metrics,

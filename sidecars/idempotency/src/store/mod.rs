@@ -6,6 +6,7 @@ mod pool;
 mod schema;
 mod session;
 mod shared;
+mod shares;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,9 +22,11 @@ pub(crate) use connection::{InvalidTarget, Target};
 pub(crate) use error::{Kind, StoreError};
 pub(crate) use pool::Connections;
 pub(crate) use shared::Stores;
+pub(crate) use shares::Member;
 
 use self::connection::Connector;
 use self::pool::{Lease, Pool};
+use self::shares::Shares;
 use crate::key::Key;
 
 /// Time for one request, over all attempts, in seconds.
@@ -42,11 +45,13 @@ const SWEEP_BATCH: i64 = 500;
 const SWEEP_BATCHES: usize = 20;
 
 /// Whose entries: no two applications meet, and no two functions of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) namespace: String,
     pub(crate) application: String,
     pub(crate) function: String,
+    /// The application's share of the store.
+    pub(crate) member: Member,
 }
 
 /// What became of a document.
@@ -74,6 +79,7 @@ pub(crate) struct Store {
     target: Target,
     server: String,
     pool: Pool,
+    shares: Shares,
     /// True once the tables have been seen.
     ensured: AtomicBool,
     swept: Mutex<Option<Instant>>,
@@ -83,6 +89,7 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(target: Target) -> Result<Store, InvalidTarget> {
         Ok(Store {
+            shares: Shares::of(target.max_connections()),
             pool: Pool::new(Connector::new(&target)?, target.max_connections()),
             server: target.describe(),
             target,
@@ -94,6 +101,11 @@ impl Store {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Counts an application among those that use the store.
+    pub(crate) fn join(&self, application: &str) -> Member {
+        self.shares.join(application)
     }
 
     pub(crate) fn connections(&self) -> Connections {
@@ -121,7 +133,7 @@ impl Store {
 
     async fn check(&self) -> Result<(), StoreError> {
         let warm = async {
-            let lease = self.pool.get().await?;
+            let lease = self.pool.get(None).await?;
             let checked = async {
                 schema::ensure(&lease).await?;
                 lease.prepare_put().await?;
@@ -204,7 +216,7 @@ impl Store {
         request: Uuid,
         sent: &mut bool,
     ) -> Result<Option<Put>, StoreError> {
-        let lease = self.ensured_lease().await?;
+        let lease = self.ensured_lease(&scope.member).await?;
         let seconds = expire_after.map(|after| after.as_secs_f64());
         *sent = true;
         let row = lease
@@ -246,7 +258,7 @@ impl Store {
     }
 
     async fn get_once(&self, scope: &Scope, index: i64) -> Result<Option<String>, StoreError> {
-        let lease = self.ensured_lease().await?;
+        let lease = self.ensured_lease(&scope.member).await?;
         let row = lease
             .get(&[
                 &index,
@@ -261,8 +273,8 @@ impl Store {
     }
 
     /// A connection to a database whose tables have been seen.
-    async fn ensured_lease(&self) -> Result<Lease<'_>, StoreError> {
-        let lease = self.pool.get().await?;
+    async fn ensured_lease(&self, member: &Member) -> Result<Lease<'_>, StoreError> {
+        let lease = self.pool.get(member.turns(&self.shares)).await?;
         if self.ensured.load(Ordering::Acquire) {
             return Ok(lease);
         }
@@ -309,7 +321,7 @@ impl Store {
 
     async fn sweep(&self) -> Result<(), StoreError> {
         for _ in 0..SWEEP_BATCHES {
-            let lease = self.pool.get().await?;
+            let lease = self.pool.get(None).await?;
             let swept = lease.sweep(SWEEP_BATCH).await;
             if lease.settle(swept)? < SWEEP_BATCH.unsigned_abs() {
                 break;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::connection::Connector;
@@ -58,10 +58,17 @@ impl Pool {
         }
     }
 
-    /// An idle connection, or a new one.
-    pub(super) async fn get(&self) -> Result<Lease<'_>, StoreError> {
-        let wait = timeout(Duration::from_secs(WAIT_SECONDS), self.permits.acquire());
-        let Ok(Ok(permit)) = wait.await else {
+    /// An idle connection, or a new one, for one of several applications at its turn.
+    pub(super) async fn get(&self, turns: Option<Arc<Semaphore>>) -> Result<Lease<'_>, StoreError> {
+        let permits = async {
+            let turn = match turns {
+                Some(turns) => Some(turns.acquire_owned().await?),
+                None => None,
+            };
+            Ok::<_, AcquireError>((self.permits.acquire().await?, turn))
+        };
+        let wait = timeout(Duration::from_secs(WAIT_SECONDS), permits);
+        let Ok(Ok(permits)) = wait.await else {
             // While nobody can connect, those who wait behind the attempts are told why.
             return Err(self.failure().unwrap_or_else(|| {
                 let most = self.most;
@@ -79,7 +86,7 @@ impl Pool {
             pool: self,
             session,
             settled: false,
-            _permit: permit,
+            _permits: permits,
         })
     }
 
@@ -142,7 +149,7 @@ pub(super) struct Lease<'p> {
     session: Arc<Session>,
     settled: bool,
     // Given back after the session.
-    _permit: SemaphorePermit<'p>,
+    _permits: (SemaphorePermit<'p>, Option<OwnedSemaphorePermit>),
 }
 
 impl Lease<'_> {

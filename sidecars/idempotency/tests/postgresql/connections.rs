@@ -14,6 +14,7 @@ crate::trials![
     a_slot_never_opens_more_connections_than_allowed,
     requests_that_clients_gave_up_cost_no_connection,
     a_store_that_no_function_uses_is_closed,
+    applications_that_share_a_slot_share_its_connections_and_leave_each_other_some,
 ];
 
 async fn a_standby_holds_one_connection_however_often_it_is_asked(database: Database) {
@@ -94,4 +95,36 @@ async fn a_store_that_no_function_uses_is_closed(database: Database) {
     while database.connections().await > 0 {}
     sidecar.post(r#"{"orderId": 1}"#).await.stored();
     assert_eq!(database.connections().await, 1);
+}
+
+async fn applications_that_share_a_slot_share_its_connections_and_leave_each_other_some(
+    database: Database,
+) {
+    const MOST: i64 = 2;
+    let configuration = Configuration::new(&database).store("maxConnections", MOST);
+    let greedy = Sidecar::start(&database, &configuration).await;
+    let other = greedy.neighbour(&configuration.application("other")).await;
+    greedy.warm().await.unwrap();
+    other.warm().await.unwrap();
+    assert_eq!(database.connections().await, 1);
+    // Writes wait, and reads do not.
+    database
+        .execute("BEGIN; LOCK TABLE outrigger_entries IN EXCLUSIVE MODE")
+        .await;
+    let posts = (0..8).map(|key| greedy.post(json!({ "orderId": key }).to_string()));
+    let posts = join_all(posts);
+    let reads = async {
+        let busy = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while database.number(busy).await == 0 {}
+        for _ in 0..10 {
+            other.get(1).await.problem(404, "no-entry");
+        }
+        assert!(database.connections().await <= MOST);
+        database.execute("ROLLBACK").await;
+    };
+    let (stored, ()) = futures::join!(posts, reads);
+    for answer in stored {
+        answer.stored();
+    }
 }

@@ -85,9 +85,9 @@ impl Configuration {
 
 /// One slot.
 pub(crate) struct Sidecar {
-    builder: IdempotencyBuilder,
+    builder: Arc<IdempotencyBuilder>,
     registry: Registry,
-    secrets: TempDir,
+    secrets: Arc<TempDir>,
     function: Arc<Mutex<Arc<dyn Function>>>,
     address: SocketAddr,
 }
@@ -99,8 +99,21 @@ impl Sidecar {
     }
 
     pub(crate) async fn start(database: &Database, configuration: &Configuration) -> Sidecar {
-        let secrets = mount(database);
-        let builder = IdempotencyBuilder::new();
+        let secrets = Arc::new(mount(database));
+        Sidecar::with(Arc::default(), secrets, configuration).await
+    }
+
+    /// Another application that shares the slot.
+    pub(crate) async fn neighbour(&self, configuration: &Configuration) -> Sidecar {
+        let secrets = Arc::clone(&self.secrets);
+        Sidecar::with(Arc::clone(&self.builder), secrets, configuration).await
+    }
+
+    async fn with(
+        builder: Arc<IdempotencyBuilder>,
+        secrets: Arc<TempDir>,
+        configuration: &Configuration,
+    ) -> Sidecar {
         let mut registry = Registry::default();
         builder.register(&mut registry);
         let function = build(&builder, &secrets, configuration).unwrap();
