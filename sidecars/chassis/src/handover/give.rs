@@ -151,7 +151,7 @@ impl Giving {
         self.committing = true;
         self.heard();
         self.in_time(link.sender().commit(lock)).await?;
-        match self.in_time(async { Ok(link.receive().await) }).await? {
+        match self.answer(link).await? {
             Some(Message::Held(_)) => Ok(()),
             message => Err(unexpected(message)),
         }
@@ -183,7 +183,7 @@ impl Giving {
                 }
                 () = sleep_until(self.settled), if self.passing.is_empty() => {}
                 () = sleep_until(self.deadline()), if !self.passing.is_empty() => {
-                    return Err(self.too_late());
+                    self.is_too_late(link).await?;
                 }
             }
         }
@@ -229,7 +229,7 @@ impl Giving {
                 self.in_time(link.sender().state(name, state)).await?;
             }
             self.in_time(link.sender().open()).await?;
-            match self.in_time(async { Ok(link.receive().await) }).await? {
+            match self.answer(link).await? {
                 Some(Message::Held(_)) => {}
                 Some(Message::Refused(reason)) => return Err(Aborted::NotOpened(reason)),
                 message => return Err(unexpected(message)),
@@ -264,6 +264,24 @@ impl Giving {
 
     fn deadline(&self) -> Instant {
         self.silence.min(self.end)
+    }
+
+    /// The other slot's answer to what it was sent last.
+    async fn answer(&self, link: &mut Link) -> Result<Option<Message>, Aborted> {
+        loop {
+            match timeout_at(self.deadline(), link.receive()).await {
+                Ok(message) => return Ok(message),
+                Err(_) => self.is_too_late(link).await?,
+            }
+        }
+    }
+
+    /// An error after the deadline, unless the answer is there and was only not read yet.
+    async fn is_too_late(&self, link: &mut Link) -> Result<(), Aborted> {
+        if self.end <= Instant::now() || !link.has_arrived().await {
+            return Err(self.too_late());
+        }
+        Ok(())
     }
 
     fn too_late(&self) -> Aborted {

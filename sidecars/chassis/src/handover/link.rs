@@ -73,6 +73,16 @@ impl Link {
         self.incoming.recv().await
     }
 
+    /// Whether a message is here that a busy process has had no time to read yet, e.g. because
+    /// thousands of connections park at the same time.
+    pub(crate) async fn has_arrived(&mut self) -> bool {
+        // Once to hear of the socket, once for the task that reads it.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+        !self.incoming.is_empty()
+    }
+
     /// Waits until the other end is gone. Messages that arrived before can still be received.
     pub(crate) async fn ended(&mut self) {
         if !self.reader.is_finished() {
