@@ -111,6 +111,23 @@ pub(crate) enum Why {
     NotInjected,
     /// It differs from the spec in fields that cannot change in place.
     RequiresRecreate,
+    /// Its successor gets another revision of a sidecar.
+    NewRevision,
+}
+
+impl Why {
+    const ALL: [Why; 3] = [Why::NotInjected, Why::RequiresRecreate, Why::NewRevision];
+
+    /// In words, for events about the pod.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Why::NotInjected => "it has no sidecars",
+            Why::RequiresRecreate => {
+                "it differs from the spec in fields that cannot change in place"
+            }
+            Why::NewRevision => "its successor gets another revision of a sidecar",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,10 +148,10 @@ impl EvictionMetrics {
         };
         registry.register(
             "outrigger_evictions",
-            "Pods that were evicted to be created anew, by what was wrong with them",
+            "Pods that were evicted to be created anew, by the reason",
             metrics.evictions.clone(),
         );
-        for reason in [Why::NotInjected, Why::RequiresRecreate] {
+        for reason in Why::ALL {
             drop(metrics.evictions.get_or_create(&Evictions { reason }));
         }
         metrics
@@ -220,5 +237,22 @@ mod tests {
             error.starts_with("pod store/a cannot be evicted:"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn evictions_of_every_kind_are_one_metric_by_reason() {
+        let mut registry = Registry::default();
+        let metrics = EvictionMetrics::register(&mut registry);
+        metrics.count(Why::NewRevision);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for (reason, count) in [
+            ("NotInjected", 0),
+            ("RequiresRecreate", 0),
+            ("NewRevision", 1),
+        ] {
+            let line = format!("outrigger_evictions_total{{reason=\"{reason}\"}} {count}\n");
+            assert!(text.contains(&line), "{text}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::story::{ending, story};
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::events::Story;
-use crate::eviction::EvictionError;
+use crate::eviction::{EvictionError, Why};
 use crate::relations::is_owned;
 use crate::succession::TryError;
 
@@ -263,7 +263,8 @@ impl Work<'_> {
             Action::FailRevision { .. } => metrics.failed(),
             Action::Evict { uid, .. } => {
                 about = self.pod(uid);
-                metrics.evicted();
+                let evictions = &self.watched.context.metrics.evictions;
+                evictions.count(Why::NewRevision);
             }
             Action::Patch(change) => {
                 let status = sidecar.status.as_ref();

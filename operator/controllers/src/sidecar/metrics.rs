@@ -32,7 +32,6 @@ pub(crate) struct SwapMetrics {
     swaps: Family<Swaps, Counter>,
     phases: Family<Phases, Histogram>,
     gaps: Histogram,
-    evicted: Counter,
     failed: Counter,
 }
 
@@ -41,7 +40,6 @@ impl SwapMetrics {
         let metrics = SwapMetrics {
             swaps: Family::default(),
             failed: Counter::default(),
-            evicted: Counter::default(),
             gaps: Histogram::new(exponential_buckets(0.5, 2.0, 10)),
             phases: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.05, 2.0, 12))
@@ -63,11 +61,6 @@ impl SwapMetrics {
             metrics.gaps.clone(),
         );
         registry.register(
-            "outrigger_rollout_evictions",
-            "Pods that were evicted by the update strategy Recreate",
-            metrics.evicted.clone(),
-        );
-        registry.register(
             "outrigger_revisions_failed",
             "Images that were marked as failed",
             metrics.failed.clone(),
@@ -80,11 +73,6 @@ impl SwapMetrics {
 
     pub(crate) fn ended(&self, result: Ended) {
         self.swaps.get_or_create(&Swaps { result }).inc();
-    }
-
-    /// Counts a pod that was evicted so that its successor gets another image.
-    pub(crate) fn evicted(&self) {
-        self.evicted.inc();
     }
 
     /// Counts an image that was marked as failed.

@@ -220,12 +220,7 @@ impl Repair<'_> {
             return;
         };
         self.context.metrics.evictions.count(*wrong);
-        let because = match wrong {
-            Why::NotInjected => "it has no sidecars".to_owned(),
-            Why::RequiresRecreate => {
-                "it differs from the spec in fields that cannot change in place".to_owned()
-            }
-        };
+        let because = wrong.words();
         let note = format!("Pod {name} was evicted: {because}");
         tracing::info!(
             namespace = application.namespace(),
