@@ -14,6 +14,7 @@ mod applications;
 mod crashes;
 mod credentials;
 mod custom;
+mod disturbed;
 mod examples;
 mod foreign;
 mod mended;
@@ -104,6 +105,7 @@ fn tests() -> Vec<Test> {
         replacement::tests(),
         sharing::tests(),
         crashes::tests(),
+        disturbed::tests(),
         operator_killed::tests(),
         store::tests(),
         placement::tests(),

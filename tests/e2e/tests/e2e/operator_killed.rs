@@ -137,7 +137,11 @@ async fn end(
 }
 
 /// Waits for a phase.
-async fn seen(scene: Scene<'_>, observer: &Observer, phase: Option<Phase>) -> anyhow::Result<()> {
+pub(crate) async fn seen(
+    scene: Scene<'_>,
+    observer: &Observer,
+    phase: Option<Phase>,
+) -> anyhow::Result<()> {
     let Some(phase) = phase else {
         let what = "a preflight";
         let pods = scene.pods();
