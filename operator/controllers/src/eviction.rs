@@ -251,7 +251,8 @@ mod tests {
             ("RequiresRecreate", 0),
             ("NewRevision", 1),
         ] {
-            let line = format!("outrigger_evictions_total{{reason=\"{reason}\"}} {count}\n");
+            let name = "outrigger_evictions_total";
+            let line = format!("{name}{{reason=\"{reason}\"}} {count}\n");
             assert!(text.contains(&line), "{text}");
         }
     }
