@@ -228,7 +228,9 @@ async fn recreate_evicts_pods_and_gives_their_successors_the_image(
         .iter()
         .filter(|event| event.reason.as_deref() == Some("Recreating"));
     let evicted: BTreeSet<_> = evicted
-        .filter_map(|event| event.related.as_ref()?.name.clone())
+        .filter_map(|event| event.related.as_ref())
+        .filter(|related| related.kind.as_deref() == Some("Pod"))
+        .filter_map(|related| related.name.clone())
         .collect();
     assert_eq!(evicted, former);
     Ok(())
