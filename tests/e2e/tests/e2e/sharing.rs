@@ -26,6 +26,7 @@ const OTHER_LIMIT: usize = 1024;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test!(two_applications_of_a_node_share_one_function_pod_and_its_swap),
+        test!(two_applications_of_a_namespace_share_two_function_pods_and_their_swap),
         test!(nobody_but_the_operator_creates_pods_with_its_labels),
     ]
 }
@@ -49,15 +50,37 @@ fn other(example: &mut Example) -> anyhow::Result<Example> {
 async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
     scene: Scene<'_>,
 ) -> anyhow::Result<()> {
-    let cluster = scene.cluster();
-    let nodes = cluster.cluster_objects::<Node>();
+    let nodes = scene.cluster().cluster_objects::<Node>();
     let node = nodes.list(&ListParams::default()).await?.items;
     let node = node.first().context("no nodes")?.name_any();
     let mut example = scene.example()?;
-    let sidecar = &mut example.object("IntegrationSidecar")?["spec"];
-    sidecar["sharing"] = json!("Node");
+    example.object("IntegrationSidecar")?["spec"]["sharing"] = json!("Node");
     let template = &mut example.object("Deployment")?["spec"]["template"]["spec"];
     template["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+    let pods = shared(scene, example, 1).await?;
+    let on = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    ensure!(pods.iter().all(|pod| on(pod).as_ref() == Some(&node)));
+    Ok(())
+}
+
+async fn two_applications_of_a_namespace_share_two_function_pods_and_their_swap(
+    scene: Scene<'_>,
+) -> anyhow::Result<()> {
+    let mut example = scene.example()?;
+    let sidecar = &mut example.object("IntegrationSidecar")?["spec"];
+    sidecar["sharing"] = json!("Namespace");
+    sidecar["replicas"] = json!(2);
+    shared(scene, example, 2).await.map(drop)
+}
+
+/// Two applications are served by so many function pods, each by its own rules, also while the
+/// image is swapped. Gives all pods of the three.
+async fn shared(
+    scene: Scene<'_>,
+    mut example: Example,
+    function_pods: usize,
+) -> anyhow::Result<Vec<Pod>> {
+    let cluster = scene.cluster();
     let other = other(&mut example)?;
     let kinds = ["Namespace", "Secret", "IntegrationSidecar", "IntegratedApp"];
     cluster.apply(&example.of_kinds(&kinds)).await?;
@@ -74,19 +97,19 @@ async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
     let serves = |found: &IntegrationSidecar| {
         let status = found.status.as_ref();
         let pods = status.and_then(|status| status.function_pods.as_ref());
-        pods.is_some_and(|pods| (pods.desired, pods.ready) == (1, 1))
+        pods.is_some_and(|pods| {
+            [pods.desired, pods.ready].map(usize::try_from) == [Ok(function_pods); 2]
+        })
     };
-    let what = "one function pod";
-    cluster::wait(&shop.sidecars(), SIDECAR, what, PATIENCE, serves).await?;
+    let what = format!("{function_pods} function pods");
+    cluster::wait(&shop.sidecars(), SIDECAR, &what, PATIENCE, serves).await?;
     shop.settled().await?;
 
     // The slots are in a pod of their own, and nothing is in those of the applications.
     let shared = format!("{SHARED_LABEL}={SIDECAR}");
     let observer = Observer::start(scene.pods(), &shared, SIDECAR, PATIENCE).await?;
-    let on = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-    let function_pods = observer.pods();
-    ensure!(function_pods.len() == 1, "{}", function_pods.len());
-    assert_eq!(on(&function_pods[0]).as_ref(), Some(&node));
+    let mut pods = observer.pods();
+    assert_eq!(pods.len(), function_pods);
     let mut targets = Vec::new();
     for selector in [SELECTOR, &format!("app.kubernetes.io/name={OTHER}")] {
         let found = ListParams::default().labels(selector);
@@ -97,8 +120,8 @@ async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
             .as_ref()
             .and_then(|spec| spec.init_containers.as_ref());
         assert!(init.is_none_or(Vec::is_empty), "{init:?}");
-        assert_eq!(on(&pod).as_ref(), Some(&node));
         targets.push((slots::address(&pod)?, PORT).into());
+        pods.push(pod);
     }
 
     // Each is served by its own rules.
@@ -131,8 +154,9 @@ async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
     assert_eq!(outcome.progress.failed, 0, "{failure:?}");
     assert_eq!(outcome.progress.connections_closed, 0);
     let totals = observer.totals();
-    assert_eq!((totals.ready_transitions, totals.slot_replacements), (0, 2));
-    Ok(())
+    assert_eq!(totals.ready_transitions, 0);
+    assert_eq!(totals.slot_replacements, 2 * function_pods as u64);
+    Ok(pods)
 }
 
 async fn nobody_but_the_operator_creates_pods_with_its_labels(
