@@ -25,10 +25,8 @@ impl Owners {
     /// controller has to be looked up.
     pub fn has_intermediary(&self) -> bool {
         self.direct.as_ref().is_some_and(|owner| {
-            matches!(
-                (group(&owner.api_version), owner.kind.as_str()),
-                ("apps", "ReplicaSet") | ("batch", "Job")
-            )
+            let kind = ControllerKind::of(owner);
+            matches!(kind, ControllerKind::ReplicaSet | ControllerKind::Job)
         })
     }
 
@@ -41,6 +39,37 @@ impl Owners {
                     && owner.kind == workload.kind
                     && owner.name == workload.name
             })
+    }
+}
+
+/// The kinds of controllers of pods that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControllerKind {
+    /// Of `apps`.
+    ReplicaSet,
+    /// Of `apps`.
+    StatefulSet,
+    /// Of `apps`.
+    DaemonSet,
+    /// Of `batch`.
+    Job,
+    /// Of Outrigger: it creates function pods.
+    IntegrationSidecar,
+    /// Any other kind, and one of the same name of another group.
+    Other,
+}
+
+impl ControllerKind {
+    /// By group and kind, whatever the version.
+    pub fn of(owner: &OwnerReference) -> ControllerKind {
+        match (group(&owner.api_version), owner.kind.as_str()) {
+            ("apps", "ReplicaSet") => ControllerKind::ReplicaSet,
+            ("apps", "StatefulSet") => ControllerKind::StatefulSet,
+            ("apps", "DaemonSet") => ControllerKind::DaemonSet,
+            ("batch", "Job") => ControllerKind::Job,
+            ("outrigger.dev", "IntegrationSidecar") => ControllerKind::IntegrationSidecar,
+            _ => ControllerKind::Other,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ mod selector;
 mod shared;
 mod sidecar;
 
-pub use adoption::{Adoption, Owners, adopting};
+pub use adoption::{Adoption, ControllerKind, Owners, adopting};
 pub use application::{ApplicationPlan, Referenced, config_map_names};
 pub use error::InvalidApplication;
 pub use revision::{revision_for_new_pod, revision_name, slot_image};

@@ -47,6 +47,8 @@ pub struct Observed<'a> {
     pub lost_nodes: &'a BTreeSet<String>,
     /// With `Recreate`: how many pods of a consumer are still to be created by their controllers.
     pub missing: &'a BTreeMap<Consumer, usize>,
+    /// Names of the pods whose evictions were refused, each by its last refusal.
+    pub refused: &'a [String],
     /// The ControllerRevisions that it owns.
     pub revisions: &'a [ControllerRevision],
     /// The preflight pods that it owns.
@@ -85,6 +87,7 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
     rollout.continue_swaps();
     rollout.fail();
     rollout.begin();
+    rollout.await_successors();
     rollout.configure();
     rollout.forget_revisions();
     rollout.decision()
@@ -306,10 +309,11 @@ impl<'a> Rollout<'a> {
         self.again = Some(self.again.map_or(after, |again| again.min(after)));
     }
 
-    /// Whether every pod that can have the spec's revision has it.
+    /// Whether every pod that can have the spec's revision has it, and is there.
     fn is_complete(&self) -> bool {
         let mut pods = self.pods.iter();
         self.is_tried()
+            && self.seen.missing.values().all(|count| *count == 0)
             && self.survey.update.failed_in.is_empty()
             && pods.all(|pod| {
                 let survey = &self.survey;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use outrigger_control::{Order, PerSlot, Phase, Slot, layout};
 use outrigger_injection as injection;
+use outrigger_plan::{ControllerKind, Owners};
 use serde_json::json;
 
 use crate::Consumer;
@@ -47,8 +49,8 @@ pub struct SwapPod {
     pub other_swap: Option<String>,
     /// Whether the pod belongs to a Job that counts a restart of a slot as a failure.
     pub job_counts_restarts: bool,
-    /// The kind of the controller that would create it anew.
-    pub controller: Option<String>,
+    /// The controller that would create it anew.
+    pub controller: Option<OwnerReference>,
 }
 
 impl SwapPod {
@@ -96,7 +98,7 @@ impl SwapPod {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             other_swap: other_swap(pod, sidecar),
             job_counts_restarts: counts_restarts(pod),
-            controller: controller(pod),
+            controller: Owners::controller(pod.owner_references()).cloned(),
             name,
         }))
     }
@@ -192,24 +194,14 @@ fn other_swap(pod: &Pod, sidecar: &str) -> Option<String> {
     swapping.next().map(|(name, _)| name)
 }
 
-fn controller(pod: &Pod) -> Option<String> {
-    let mut owners = pod.owner_references().iter();
-    let controller = owners.find(|owner| owner.controller == Some(true))?;
-    Some(controller.kind.clone())
-}
-
 /// The Job controller adds up restarts of containers of pods that restart them.
 fn counts_restarts(pod: &Pod) -> bool {
     let restarts = pod
         .spec
         .as_ref()
         .and_then(|spec| spec.restart_policy.as_deref());
-    let of_a_job = pod.owner_references().iter().any(|owner| {
-        owner.controller == Some(true)
-            && owner.kind == "Job"
-            && owner.api_version.starts_with("batch/")
-    });
-    of_a_job && restarts == Some("OnFailure")
+    let controller = Owners::controller(pod.owner_references()).map(ControllerKind::of);
+    controller == Some(ControllerKind::Job) && restarts == Some("OnFailure")
 }
 
 /// One write to a pod: its new orders and, with them, the new image of at most one slot.

@@ -217,7 +217,7 @@ impl Work<'_> {
                 let patched = self.pods().patch(&change.pod, &parameters(), &patch).await;
                 outcome(patched, || (format!("pod {}", change.pod), "patched"))
             }
-            Action::Evict { pod, uid, .. } => self.evict(pod, uid).await,
+            Action::Evict { pod, uid, revision } => self.evict(pod, uid, revision).await,
         }
     }
 

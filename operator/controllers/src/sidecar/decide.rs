@@ -16,6 +16,7 @@ pub(super) async fn decided(
     found: &Found,
     applications: &[Application],
     shared: Option<&SharedPlan>,
+    refused: &[String],
     watched: &Watched,
     now: impl Fn() -> Timestamp,
 ) -> Result<Decision, LookupError> {
@@ -31,6 +32,7 @@ pub(super) async fn decided(
             pods: &found.pods,
             lost_nodes: &found.lost_nodes,
             missing: &found.successors.missing,
+            refused,
             revisions: &found.revisions,
             trials: &found.trials,
             budgets: budgets.as_deref(),

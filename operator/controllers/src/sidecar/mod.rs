@@ -8,6 +8,7 @@ mod documents;
 mod metrics;
 mod read;
 mod reconcile;
+mod refusals;
 mod report;
 mod slots;
 mod story;

@@ -86,7 +86,15 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let applications = validate::validate(&found);
     let sharing = watched.context.sharings.get(sidecar);
     let shared = sharing.as_ref().and_then(Sharing::plan);
-    let decided = decide::decided(&found, &applications, shared, watched, Timestamp::now);
+    let refused = watched.refusals.recall(&uid(sidecar), &found.pods);
+    let decided = decide::decided(
+        &found,
+        &applications,
+        shared,
+        &refused,
+        watched,
+        Timestamp::now,
+    );
     let mut decision = match decided.await {
         Ok(decision) => decision,
         Err(error) => {
@@ -103,6 +111,9 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
             return interrupted(sidecar, watched, decision.status, error.into()).await;
         }
     };
+    watched
+        .refusals
+        .remember(&uid(sidecar), refused, &outcomes.refusals);
     // A swap does not wait for slots at rest.
     let busy = !decision.ask.is_empty() || !decision.actions.is_empty();
     let settled = !busy && settle(&found, watched).await;

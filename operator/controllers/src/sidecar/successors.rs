@@ -37,6 +37,11 @@ impl Remembered {
             false => all.insert(sidecar.to_owned(), controllers),
         };
     }
+
+    /// Forgets a sidecar that is gone.
+    pub(super) fn forget(&self, sidecar: &str) {
+        self.0.lock().remove(sidecar);
+    }
 }
 
 /// What is known of the successors of pods.

@@ -43,6 +43,8 @@ fn by_sidecars(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Sen
             let uid = changed.uid().unwrap_or_default();
             watched.context.backoffs.reset(&uid);
             watched.overtaken.reset(&uid);
+            watched.controllers.forget(&uid);
+            watched.refusals.forget(&uid);
         }
         vec![request]
     })

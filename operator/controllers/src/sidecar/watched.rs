@@ -12,6 +12,7 @@ use outrigger_runtime::{Backoff, Backoffs};
 use tokio_util::sync::CancellationToken;
 
 use super::configuration::Settling;
+use super::refusals::Refusals;
 use super::slots::Slots;
 use super::successors::Remembered;
 use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
@@ -27,6 +28,8 @@ pub(super) struct Watched {
     pub(super) settling: Settling,
     /// The controllers whose pods are evicted.
     pub(super) controllers: Remembered,
+    /// The pods whose evictions were refused.
+    pub(super) refusals: Refusals,
     /// Looks in a row after which something could not be written because it had changed, by UID.
     pub(super) overtaken: Backoffs<String>,
 }
@@ -54,6 +57,7 @@ impl Watched {
             slots: Slots::new(),
             settling: Settling::default(),
             controllers: Remembered::default(),
+            refusals: Refusals::default(),
             overtaken: Backoffs::new(OVERTAKEN),
         };
         let feeds = Feeds {

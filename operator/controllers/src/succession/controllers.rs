@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, Resource, ResourceExt};
 use outrigger_lookup::LookupError;
-use outrigger_plan::Owners;
+use outrigger_plan::{ControllerKind, Owners};
 use serde::de::DeserializeOwned;
 
 /// What creates a pod anew when it is evicted.
@@ -21,12 +21,6 @@ pub(crate) struct Controller {
     pub(crate) claims: Vec<String>,
 }
 
-/// Which controllers of pods are known well enough.
-enum Kind {
-    ReplicaSet,
-    StatefulSet,
-}
-
 /// The UID of a pod's controller.
 pub(crate) fn controller_uid(pod: &Pod) -> Option<String> {
     Owners::controller(pod.owner_references()).map(|owner| owner.uid.clone())
@@ -38,21 +32,17 @@ pub(crate) fn objection(pod: &Pod) -> String {
         return "it has no controller that would create another".to_owned();
     };
     let (kind, name) = (&owner.kind, &owner.name);
-    match (kind.as_str(), kind_of(owner)) {
-        (_, Some(_)) => format!("{kind} {name} is gone"),
-        ("Job", None) => format!("Job {name} would count it as failed"),
-        ("DaemonSet", None) => {
+    match ControllerKind::of(owner) {
+        ControllerKind::ReplicaSet | ControllerKind::StatefulSet => {
+            format!("{kind} {name} is gone")
+        }
+        ControllerKind::Job => format!("Job {name} would count it as failed"),
+        ControllerKind::DaemonSet => {
             format!("DaemonSet {name} may not get another one onto its node")
         }
-        _ => format!("it is of {kind} {name}, and only pods of ReplicaSets and StatefulSets are"),
-    }
-}
-
-fn kind_of(owner: &OwnerReference) -> Option<Kind> {
-    match (owner.api_version.split_once('/')?.0, owner.kind.as_str()) {
-        ("apps", "ReplicaSet") => Some(Kind::ReplicaSet),
-        ("apps", "StatefulSet") => Some(Kind::StatefulSet),
-        _ => None,
+        ControllerKind::IntegrationSidecar | ControllerKind::Other => {
+            format!("it is of {kind} {name}, and only pods of ReplicaSets and StatefulSets are")
+        }
     }
 }
 
@@ -67,16 +57,16 @@ pub(crate) async fn read(
         if found.contains_key(&owner.uid) {
             continue;
         }
-        let controller = match kind_of(owner) {
-            Some(Kind::ReplicaSet) => {
+        let controller = match ControllerKind::of(owner) {
+            ControllerKind::ReplicaSet => {
                 let object = get::<ReplicaSet>(client, namespace, owner).await?;
                 object.and_then(|object| of_replica_set(&object))
             }
-            Some(Kind::StatefulSet) => {
+            ControllerKind::StatefulSet => {
                 let object = get::<StatefulSet>(client, namespace, owner).await?;
                 object.and_then(|object| of_stateful_set(&object))
             }
-            None => None,
+            _ => None,
         };
         found.insert(owner.uid.clone(), controller);
     }

@@ -7,6 +7,10 @@ use outrigger_plan::Owners;
 
 use super::controllers::Controller;
 
+/// What became of a pod that no webhook gave anything.
+pub(crate) const WITHOUT_SIDECARS: &str =
+    "came back without its sidecars: the admission webhook is away, or does not know it";
+
 /// A successor could not be tried.
 #[derive(Debug, thiserror::Error)]
 #[error("a pod like the successor of {pod} cannot be tried: {error}")]
@@ -18,9 +22,9 @@ pub(crate) struct TryError {
 /// What came of a pod that was only tried.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    /// It was admitted, with the sidecars of the application, and is like this.
+    /// It was admitted as a pod of the application, and is like this.
     Admitted(Box<Pod>),
-    /// It was not, or not with them: what became of it.
+    /// It was not, or not as one: what became of it.
     Wrong(String),
 }
 
@@ -50,10 +54,7 @@ pub(crate) async fn try_successor(
     };
     Ok(match application(&tried) == Some(application_name) {
         true => Tried::Admitted(Box::new(tried)),
-        false => Tried::Wrong(
-            "came back without its sidecars: the admission webhook is away, or does not know it"
-                .to_owned(),
-        ),
+        false => Tried::Wrong(WITHOUT_SIDECARS.to_owned()),
     })
 }
 

@@ -44,6 +44,25 @@ async fn no_pod_goes_whose_successor_would_be_refused() {
 }
 
 #[tokio::test]
+async fn no_pod_goes_whose_successor_would_have_the_label_alone() {
+    let api = recreating(false);
+    let _node = Node::start(&api, "127.0.7.63").await;
+    let _leader = Replica::lead(api.client());
+    is_updated(&api, "sidecar:1").await;
+    api.admit(|mut pod| {
+        pod["metadata"]["labels"]["outrigger.dev/app"] = "shop".into();
+        pod
+    });
+    set_image(&api, "sidecar:2");
+    let message = says(&api, "Waiting").await["conditions"][0]["message"].clone();
+    assert_eq!(
+        message,
+        "pod web: a pod like its successor, which was only tried, came back without its sidecars: the admission webhook is away, or does not know it; 0 of 1 pods have sidecar:2"
+    );
+    assert_eq!(evictions(&api), 0);
+}
+
+#[tokio::test]
 async fn no_pod_goes_while_the_webhook_is_away() {
     let api = recreating(false);
     let _node = Node::start(&api, "127.0.7.62").await;

@@ -57,26 +57,31 @@ pub(crate) fn shop(soak_seconds: u32) -> ApiServer {
 
 /// Creates the pod as the webhook makes it, of a controller if there is one.
 pub(crate) fn put_pod(api: &ApiServer, owners: Value) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"labels": {"app": "shop"}, "ownerReferences": owners},
+        "spec": {"nodeName": "node-0", "containers": [{"name": "web", "image": "web:1"}]},
+    });
+    api.put(POD, injected(api, pod));
+}
+
+/// A pod of the application as the webhook makes it now.
+fn injected(api: &ApiServer, mut pod: Value) -> Value {
     let read = |path: &str| api.get(path).unwrap();
     let application = serde_json::from_value(read(APPLICATION)).unwrap();
     let mut referenced = Referenced::default();
     let orders = serde_json::from_value(read(SIDECAR)).unwrap();
     referenced.sidecars.insert("orders".into(), orders);
     let plan = ApplicationPlan::new(&application, &referenced).unwrap();
-    let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"labels": {"app": "shop"}, "ownerReferences": owners},
-        "spec": {"nodeName": "node-0", "containers": [{"name": "web", "image": "web:1"}]},
-    });
     let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
     let rules = NamespaceRules::default();
     let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
     json_patch::patch(&mut pod, &patch).unwrap();
-    api.put(POD, pod);
+    pod
 }
 
-/// Strategy Recreate, and a ReplicaSet with its one pod. What it creates has the application's label
-/// if the webhook is there.
+/// Strategy Recreate, and a ReplicaSet with its one pod. What it creates has the sidecar if the
+/// webhook is there.
 pub(crate) fn recreating(webhook: bool) -> ApiServer {
     let api = empty_shop(0);
     edit(&api, |spec| spec["update"]["strategy"] = "Recreate".into());
@@ -96,12 +101,13 @@ pub(crate) fn recreating(webhook: bool) -> ApiServer {
 }
 
 pub(crate) fn with_webhook(api: &ApiServer) {
-    api.admit(|mut pod| {
-        if pod["metadata"]["labels"]["app"] == "shop" {
-            pod["metadata"]["labels"]["outrigger.dev/app"] = "shop".into();
-        }
-        pod
-    });
+    let cluster = api.clone();
+    api.admit(
+        move |pod| match pod["metadata"]["labels"]["app"] == "shop" {
+            true => injected(&cluster, pod),
+            false => pod,
+        },
+    );
 }
 
 pub(crate) fn owners(api: &ApiServer) -> Value {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use outrigger_api::UpdateStrategy;
 use outrigger_control::Slot;
-use outrigger_plan::revision_for_new_pod;
+use outrigger_plan::{ControllerKind, revision_for_new_pod};
 
 use super::drift::Drift;
 use super::{HEARD, RECHECK, Rollout};
@@ -35,16 +35,21 @@ impl Rollout<'_> {
         let mut limits = self.limits();
         let mut budgets = None;
         let mut is_full = false;
-        let resting = pods
+        let mut resting: Vec<_> = pods
             .iter()
-            .filter(|pod| !pod.is_swapping() && !pod.deleting);
+            .filter(|pod| !pod.is_swapping() && !pod.deleting)
+            .collect();
+        // At every look, one that is refused again would take the room of those that are not.
+        resting.sort_by_key(|pod| self.seen.refused.iter().position(|name| *name == pod.name));
         for pod in resting {
             let Some(next) = self.next(pod, tried, update.rolls_back) else {
                 continue;
             };
             // What is disturbed already takes no room, and may be what holds it.
             let counted = self.is_disturbed(pod);
-            if !counted && !limits.admits(pod) {
+            // Whom a pod that is not Ready does not serve, its eviction takes nothing from.
+            let serves = pod.ready || !matches!(next, Next::Evict(_));
+            if !counted && serves && !limits.admits(pod) {
                 is_full = true;
                 continue;
             }
@@ -81,7 +86,6 @@ impl Rollout<'_> {
         }
         if is_full {
             self.waiting.extend(self.holds_room());
-            self.waiting.extend(self.awaits_successors());
         }
         if !self.waiting.is_empty() {
             self.look_again(RECHECK);
@@ -169,8 +173,15 @@ impl Rollout<'_> {
         ))
     }
 
-    /// The pods that leave no room for others, since their controllers have not created them.
-    fn awaits_successors(&self) -> Option<String> {
+    /// Waits for the pods that their controllers have not created yet.
+    pub(super) fn await_successors(&mut self) {
+        if let Some(missing) = self.missing_successors() {
+            self.waiting.push(missing);
+            self.look_again(RECHECK);
+        }
+    }
+
+    fn missing_successors(&self) -> Option<String> {
         let mut missing = self.seen.missing.iter().filter(|(_, count)| **count > 0);
         let (consumer, count) = missing.next()?;
         Some(match count {
@@ -208,13 +219,18 @@ impl Rollout<'_> {
 /// Why nobody knows well enough that a pod would be created anew, and with what.
 fn no_successor(pod: &SwapPod) -> Option<String> {
     let name = &pod.name;
-    match pod.controller.as_deref() {
-        Some("ReplicaSet" | "StatefulSet" | "IntegrationSidecar") => None,
-        Some(kind) => Some(format!(
-            "pod {name} is of a {kind}, and only pods of ReplicaSets and StatefulSets are evicted"
-        )),
-        None => Some(format!(
+    let Some(controller) = &pod.controller else {
+        return Some(format!(
             "pod {name} has no controller that would create it anew"
+        ));
+    };
+    match ControllerKind::of(controller) {
+        ControllerKind::ReplicaSet
+        | ControllerKind::StatefulSet
+        | ControllerKind::IntegrationSidecar => None,
+        ControllerKind::DaemonSet | ControllerKind::Job | ControllerKind::Other => Some(format!(
+            "pod {name} is of a {} of {}, and only pods of ReplicaSets and StatefulSets of apps are evicted",
+            controller.kind, controller.api_version
         )),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use outrigger_api::{RESUME_ANNOTATION, UpdateStrategy};
 use outrigger_control::Slot;
-use outrigger_plan::revision_name;
+use outrigger_plan::{ControllerKind, revision_name};
 
 use super::Observed;
 use crate::pod::carriers;
@@ -93,7 +93,10 @@ impl<'a> Survey<'a> {
     fn is_spared(&self, pod: &SwapPod) -> bool {
         match self.strategy {
             // Its Job would count the eviction as a failure.
-            UpdateStrategy::Recreate => pod.controller.as_deref() == Some("Job"),
+            UpdateStrategy::Recreate => {
+                let controller = pod.controller.as_ref().map(ControllerKind::of);
+                controller == Some(ControllerKind::Job)
+            }
             _ => pod.job_counts_restarts,
         }
     }

@@ -1,11 +1,11 @@
 //! The other strategies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use outrigger_api::conditions::reason;
 use outrigger_api::{ForeignContainer, RESUME_ANNOTATION, UpdateStrategy};
-use outrigger_control::Phase;
+use outrigger_control::{Phase, Slot};
 use outrigger_plan::revision_name;
 use outrigger_rollout::{Consumer, State};
 use serde_json::json;
@@ -164,6 +164,56 @@ fn no_other_pod_is_evicted_until_the_successor_is_created() {
 }
 
 #[test]
+fn a_rollout_is_not_at_its_end_while_a_successor_is_missing() {
+    let mut world = with(UpdateStrategy::Recreate, 2);
+    world.set_image("good:2");
+    recreate(&mut world);
+    world
+        .pods
+        .retain(|pod| pod.object["metadata"]["name"] != "web-01x");
+    world.missing = BTreeMap::from([(Consumer::Application("shop".to_owned()), 1)]);
+    world.turn();
+    let decision = world.decide();
+    assert_eq!(decision.summary.reason, reason::WAITING);
+    assert_eq!(
+        decision.summary.message,
+        "a pod of application shop is still to be created; 1 of 1 pods have good:2"
+    );
+    assert!(decision.again.is_some(), "no event ends the wait");
+}
+
+#[test]
+fn a_pod_that_is_not_ready_needs_no_room_for_its_eviction() {
+    let mut world = with(UpdateStrategy::Recreate, 1);
+    // Its controller creates no other pod before this one is Ready, which only the image mends.
+    world.pod_mut("web-00").exit(Slot::A);
+    world.missing = BTreeMap::from([(Consumer::Application("shop".to_owned()), 2)]);
+    world.until(|world| world.pod("web-00").object["status"]["conditions"][0]["status"] == "False");
+    world.set_image("good:2");
+    for _ in 0..200 {
+        world.turn();
+    }
+    assert_eq!(world.evicted, ["web-00"]);
+}
+
+#[test]
+fn a_refused_eviction_takes_nobody_else_s_turn() {
+    let mut world = with(UpdateStrategy::Recreate, 3);
+    world.refuses = BTreeSet::from(["web-00".to_owned()]);
+    world.set_image("good:2");
+    for turn in 0..600 {
+        world.turn();
+        if turn % 7 == 0 {
+            succeed(&mut world);
+        }
+    }
+    assert_eq!(world.evicted, ["web-01", "web-02"]);
+    world.refuses.clear();
+    recreate(&mut world);
+    assert_eq!(world.evicted, ["web-01", "web-02", "web-00"]);
+}
+
+#[test]
 fn successors_are_counted_however_many_they_are() {
     let mut world = with(UpdateStrategy::Recreate, 50);
     world.update().max_unavailable = Some(IntOrString::Int(20));
@@ -192,8 +242,20 @@ fn a_pod_whose_controller_is_not_understood_is_reported_and_not_evicted() {
     }
     assert_eq!(
         world.decide().summary.message,
-        "pod web-00 is of a DaemonSet, and only pods of ReplicaSets and StatefulSets are evicted; 0 of 1 pods have good:2"
+        "pod web-00 is of a DaemonSet of apps/v1, and only pods of ReplicaSets and StatefulSets of apps are evicted; 0 of 1 pods have good:2"
     );
+    assert!(world.evicted.is_empty());
+}
+
+#[test]
+fn a_replica_set_of_another_group_is_not_understood() {
+    let mut world = with(UpdateStrategy::Recreate, 1);
+    let owner = &mut world.pod_mut("web-00").object["metadata"]["ownerReferences"][0];
+    owner["apiVersion"] = json!("example.org/v1");
+    world.set_image("good:2");
+    for _ in 0..200 {
+        world.turn();
+    }
     assert!(world.evicted.is_empty());
 }
 

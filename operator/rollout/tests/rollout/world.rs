@@ -37,6 +37,10 @@ pub(crate) struct World {
     pub(crate) budgets: Vec<PodDisruptionBudget>,
     pub(crate) lost_nodes: BTreeSet<String>,
     pub(crate) missing: BTreeMap<Consumer, usize>,
+    /// Pods whose evictions are refused.
+    pub(crate) refuses: BTreeSet<String>,
+    /// Those that were, by the last refusal.
+    refused: Vec<String>,
     pub(crate) now: Timestamp,
     silent_since: Timestamp,
     /// Kubelet's answer for images that no node can run.
@@ -91,6 +95,8 @@ impl World {
             budgets: Vec::new(),
             lost_nodes: BTreeSet::new(),
             missing: BTreeMap::new(),
+            refuses: BTreeSet::new(),
+            refused: Vec::new(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             silent_since: "2026-01-01T00:00:00Z".parse().unwrap(),
             unusable: BTreeMap::new(),
@@ -244,6 +250,7 @@ impl World {
                 pods: &pods,
                 lost_nodes: &self.lost_nodes,
                 missing: &self.missing,
+                refused: &self.refused,
                 revisions: &revisions,
                 trials: &trials,
                 budgets,
@@ -426,6 +433,11 @@ impl World {
     }
 
     fn evict(&mut self, pod: &str) {
+        if self.refuses.contains(pod) {
+            self.refused.retain(|refused| refused != pod);
+            self.refused.push(pod.to_owned());
+            return;
+        }
         self.evicted.push(pod.to_owned());
         let ends = format!("{:.0}", self.now + SignedDuration::from_secs(1));
         self.pod_mut(pod).object["metadata"]["deletionTimestamp"] = ends.into();

@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
-use outrigger_injection::{Trial, preflight_pod};
+use outrigger_injection::{Trial, orders, preflight_pod};
 use outrigger_rollout::Consumer;
 
 use super::{Applied, ApplyError, Work, creation, outcome};
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::eviction::{self, Outcome};
-use crate::succession::{Tried, controller_uid, objection, try_successor};
+use crate::succession::{Tried, WITHOUT_SIDECARS, controller_uid, objection, try_successor};
 
 impl Work<'_> {
     /// Tries an image with the configuration of a consumer.
@@ -57,11 +57,16 @@ impl Work<'_> {
 
     /// Evicts a pod whose successor was tried. One that a budget keeps, or whose successor would not
     /// come with its sidecars, is tried again with the next look.
-    pub(super) async fn evict(&self, name: &str, uid: &str) -> Result<Applied, ApplyError> {
+    pub(super) async fn evict(
+        &self,
+        name: &str,
+        uid: &str,
+        revision: &str,
+    ) -> Result<Applied, ApplyError> {
         let Some(pod) = self.pod(uid) else {
             return Ok(Applied::Overtaken);
         };
-        if let Some(message) = self.objection(pod).await? {
+        if let Some(message) = self.objection(pod, revision).await? {
             self.refusals.lock().insert(name.to_owned(), message);
             return Ok(Applied::Refused);
         }
@@ -76,8 +81,9 @@ impl Work<'_> {
     }
 
     /// Why a pod would have no successor that is right. Function pods are the operator's own.
-    async fn objection(&self, pod: &Pod) -> Result<Option<String>, ApplyError> {
-        let consumer = Consumer::read(pod, &self.found.sidecar.name_any());
+    async fn objection(&self, pod: &Pod, revision: &str) -> Result<Option<String>, ApplyError> {
+        let sidecar = self.found.sidecar.name_any();
+        let consumer = Consumer::read(pod, &sidecar);
         let application = consumer.as_ref().and_then(Consumer::application);
         let Some(application) = application else {
             return Ok(None);
@@ -87,13 +93,26 @@ impl Work<'_> {
             return Ok(Some(objection(pod)));
         };
         let client = &self.watched.context.client;
-        Ok(
-            match try_successor(client, application, pod, controller).await? {
-                Tried::Admitted(_) => None,
-                Tried::Wrong(what) => Some(format!(
-                    "a pod like its successor, which was only tried, {what}"
-                )),
-            },
-        )
+        let tried = try_successor(client, application, pod, controller).await?;
+        let wrong = match tried {
+            Tried::Admitted(tried) => other_revision(&tried, &sidecar, revision),
+            Tried::Wrong(what) => Some(what),
+        };
+        Ok(wrong.map(|what| format!("a pod like its successor, which was only tried, {what}")))
+    }
+}
+
+/// What a pod has in place of a revision of a sidecar.
+fn other_revision(pod: &Pod, sidecar: &str, revision: &str) -> Option<String> {
+    match orders(pod).remove(sidecar) {
+        Some(Ok(order)) if [&order.revision.a, &order.revision.b] == [revision; 2] => None,
+        Some(Ok(order)) => Some(format!(
+            "came back with revision {} of sidecar {sidecar}, and not {revision}: the admission webhook does not know of that yet",
+            order.revision.a
+        )),
+        Some(Err(error)) => Some(format!(
+            "came back with what is no order of sidecar {sidecar}: {error}"
+        )),
+        None => Some(WITHOUT_SIDECARS.to_owned()),
     }
 }
