@@ -52,6 +52,34 @@ pub struct ServiceAccountToken {
     pub expiration_seconds: Option<i64>,
 }
 
+impl Credentials {
+    /// With its defaults, so that what means the same is equal.
+    pub fn effective(&self) -> Credentials {
+        let effective = |found: &Option<Credential>| found.as_ref().map(Credential::effective);
+        Credentials {
+            application: effective(&self.application),
+            system: effective(&self.system),
+        }
+    }
+}
+
+impl Credential {
+    /// With its defaults, so that what means the same is equal.
+    pub fn effective(&self) -> Credential {
+        let token = self.service_account_token.as_ref();
+        Credential {
+            secret_name: self.secret_name.clone(),
+            service_account_token: token.map(|token| ServiceAccountToken {
+                audience: token.audience.clone(),
+                // The default left out, as hashes of it were made that are in running pods.
+                expiration_seconds: token
+                    .expiration_seconds
+                    .filter(|seconds| *seconds != TOKEN_EXPIRATION_SECONDS),
+            }),
+        }
+    }
+}
+
 impl ServiceAccountToken {
     /// How long a token is valid, in seconds, with its default.
     pub fn effective_expiration_seconds(&self) -> i64 {

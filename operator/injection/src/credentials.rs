@@ -51,7 +51,7 @@ pub(crate) fn is_credential_volume(name: &str) -> bool {
 /// By what it holds, so that another Secret or token shows in the mounts of a running pod.
 fn volume_name(credential: &Credential) -> String {
     // It was read from JSON.
-    let hash = content_hash(credential).unwrap_or_default();
+    let hash = content_hash(&credential.effective()).unwrap_or_default();
     format!("{VOLUME_PREFIX}{hash}")
 }
 

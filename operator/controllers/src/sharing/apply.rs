@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::decide::{Decision, told};
 use super::documents::owners;
-use super::pods::{SHAPE_ANNOTATION, Spot};
+use super::pods::{SHAPE, Spot, shape_of};
 use super::read::Found;
 use super::watched::Watched;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
@@ -63,8 +63,8 @@ impl Attempts {
 
 /// Carries a decision out, as much of it as can be. When there is more to do.
 ///
-/// Deletions come first, which make room in a quota; then function pods are told of their tenants,
-/// who wait for no other pod; then come documents, before the pods that read them.
+/// The Service comes first; then deletions, which make room in a quota; then function pods are told
+/// of their tenants, who wait for no other pod; then come documents, before the pods that read them.
 pub(super) async fn apply(
     watched: &Watched,
     found: &Found,
@@ -73,7 +73,6 @@ pub(super) async fn apply(
     let work = Work::new(watched, found);
     let mut attempts = Attempts::default();
     let mut again = Vec::new();
-    // Nothing leads to the pods that go, once the Service is written.
     if let Some(service) = &decision.service {
         attempts.note(work.write(service, found.service.as_deref()).await);
     }
@@ -169,8 +168,8 @@ impl<'a> Work<'a> {
             function_pod(&decision.plan, &wanted, &context.settings, rules).map_err(refused)?;
         pod.labels_mut()
             .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
-        pod.annotations_mut()
-            .insert(SHAPE_ANNOTATION.to_owned(), decision.shape.clone());
+        pod.labels_mut()
+            .insert(SHAPE.to_owned(), decision.shape.clone());
         pod.metadata.owner_references = Some(owners(&self.found.sidecar));
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -249,12 +248,16 @@ impl<'a> Work<'a> {
     }
 }
 
-/// A write of the tenants alone, to the very pod that was seen.
+/// A write of the tenants, and of the shape for the Service, to the very pod that was seen.
 fn retelling(pod: &Pod, sidecar: &str, tenants: &Tenants) -> Patch<serde_json::Value> {
     let key = layout::tenants_annotation(sidecar);
     // Addresses and names always have a JSON form.
     let text = serde_json::to_string(tenants).unwrap_or_default();
-    Patch::Merge(json!({"metadata": {"uid": pod.uid(), "annotations": {key: text}}}))
+    let mut metadata = json!({"uid": pod.uid(), "annotations": {key: text}});
+    if let Some(shape) = shape_of(pod) {
+        metadata["labels"] = json!({SHAPE: shape});
+    }
+    Patch::Merge(json!({"metadata": metadata}))
 }
 
 /// Deletes an object only if it is the one that was seen. When to look again.

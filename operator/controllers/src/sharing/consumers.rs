@@ -17,11 +17,13 @@ pub(super) struct Consumer {
     pub(super) node: Option<String>,
     /// All of its addresses.
     pub(super) addresses: Vec<IpAddr>,
+    /// The ports of functions that it was told of: the variable with the address, and the port.
+    pub(super) calls: Vec<(String, u16)>,
 }
 
 /// The pods that use a shared sidecar and have not ended, by the time they started. Those that
-/// did not start yet, and so have no address of their own, come first. An address that a pod of any
-/// kind got later is no longer theirs.
+/// did not start yet, and so have no address of their own, come first. An address that a later one of
+/// these pods has, whether it uses the sidecar or not, is no longer theirs.
 pub(super) fn consumers<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
     namespace: &str,
@@ -51,6 +53,9 @@ pub(super) fn consumers<'a>(
                 application: application(pod)?.to_owned(),
                 node: node(pod).map(str::to_owned),
                 addresses,
+                calls: calls(pod, namespace, sidecar)
+                    .filter_map(|(name, port)| Some((name.to_owned(), port.parse().ok()?)))
+                    .collect(),
             };
             Some((started(pod), name, consumer))
         })
@@ -62,13 +67,24 @@ pub(super) fn consumers<'a>(
 /// Whether a container of a pod was given an address of a shared sidecar. The pod's environment
 /// never changes, whatever its application says by now.
 pub(super) fn consumes(pod: &Pod, namespace: &str, sidecar: &str) -> bool {
+    calls(pod, namespace, sidecar).next().is_some()
+}
+
+/// Variables with addresses of functions of a shared sidecar, and what follows the colon there.
+fn calls<'a>(
+    pod: &'a Pod,
+    namespace: &str,
+    sidecar: &str,
+) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
     let url = layout::shared_function_url(sidecar, namespace, 0);
-    let prefix = url.trim_end_matches('0');
+    let prefix = url.trim_end_matches('0').to_owned();
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     containers
         .flat_map(|container| container.env.iter().flatten())
-        .filter_map(|variable| variable.value.as_deref())
-        .any(|value| value.starts_with(prefix))
+        .filter_map(move |variable| {
+            let port = variable.value.as_deref()?.strip_prefix(&prefix)?;
+            Some((variable.name.as_str(), port))
+        })
 }
 
 /// Whether a pod runs no more, so that its addresses may be given to another one. One that is deleted

@@ -10,7 +10,7 @@ use outrigger_injection::Settings;
 use outrigger_plan::{ApplicationPlan, InvalidApplication, SharedPlan};
 
 use super::consumers::Consumer;
-use super::pods::{self, Change, Situation, Spot, spot};
+use super::pods::{self, Change, Situation, Spot, has_label, spot};
 use super::read::Found;
 use super::tenants::{Told, tenants};
 use super::{documents, service};
@@ -72,6 +72,7 @@ pub(super) fn decide(
         shape: &shape,
         wanted,
         pods: &found.pods,
+        service: found.service.as_deref(),
         expired,
         now,
     });
@@ -84,13 +85,19 @@ pub(super) fn decide(
         let known = text.and_then(|text| serde_json::from_str::<Tenants>(text).ok());
         let is_going = pods.delete.iter().any(|(name, _)| *name == pod.name_any())
             || pod.metadata.deletion_timestamp.is_some();
-        if !is_going && known.as_ref() != Some(&told.tenants) {
+        if !is_going && (known.as_ref() != Some(&told.tenants) || !has_label(pod)) {
             retold.push((Arc::clone(pod), told.tenants));
         }
     }
     Decision {
         config_map: documents::config_map(&plan, found.config_map.as_deref(), &found.pods),
-        service: service::service(&plan, found.service.as_deref(), pods.lacks),
+        service: service::service(
+            &plan,
+            &shape,
+            &found.consumers,
+            found.service.as_deref(),
+            &pods,
+        ),
         shape,
         pods,
         retold,
@@ -116,14 +123,19 @@ fn shape(plan: &SharedPlan, settings: &Settings) -> String {
     let functions: Vec<_> = functions
         .map(|function| (&function.name, function.port))
         .collect();
-    let made_from = (
-        functions,
-        &plan.secrets,
-        &spec.credentials,
+    let secrets = &plan.secrets;
+    let rest = (
         &spec.resources,
         &spec.image_pull_secrets,
         (settings.slot_user, settings.slot_group),
     );
-    // All of it was read from JSON.
-    content_hash(&made_from).unwrap_or_default()
+    // All of it was read from JSON. Without credentials it is what it was before there were any.
+    let hash = match &spec.credentials {
+        None => content_hash(&(functions, secrets, rest.0, rest.1, rest.2)),
+        Some(found) => {
+            let found = found.effective();
+            content_hash(&(functions, secrets, found, rest.0, rest.1, rest.2))
+        }
+    };
+    hash.unwrap_or_default()
 }

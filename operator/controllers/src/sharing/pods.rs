@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use outrigger_api::{FUNCTION_POD_REPLICAS, Sharing};
 use outrigger_control::{content_hash, layout};
@@ -13,9 +13,10 @@ use outrigger_plan::SharedPlan;
 
 use super::consumers::Consumer;
 
-/// Annotation of function pods: what of the sidecar's spec they were made from, as a hash. Pods of
-/// another one are replaced.
-pub(super) const SHAPE_ANNOTATION: &str = "outrigger.dev/shape";
+/// Label of function pods: what of the sidecar's spec they were made from, as a hash. Pods of another
+/// one are replaced. Pods of a former release have an annotation of this name instead, until they are
+/// given the label.
+pub(super) const SHAPE: &str = "outrigger.dev/shape";
 /// A function pod that failed is replaced when it is so old, so that one which fails again and
 /// again is not made anew without a pause.
 const FAILURES_APART: SignedDuration = SignedDuration::from_secs(10);
@@ -40,6 +41,9 @@ pub(super) struct Change {
     pub(super) ready: usize,
     /// Whether a place still lacks function pods of the newest shape that serve.
     pub(super) lacks: bool,
+    /// Whether such a place is served by former ones, so that the Service has to go on leading to
+    /// those.
+    pub(super) holds: bool,
     /// Until a failed pod is old enough.
     pub(super) again: Option<SignedDuration>,
 }
@@ -53,9 +57,37 @@ pub(super) struct Situation<'a> {
     pub(super) wanted: &'a BTreeMap<Spot, usize>,
     /// The sidecar's own function pods.
     pub(super) pods: &'a [Arc<Pod>],
+    /// The Service as it is, which leads consumers to them.
+    pub(super) service: Option<&'a Service>,
     /// Places without consumers, for longer than the grace.
     pub(super) expired: &'a BTreeSet<Spot>,
     pub(super) now: Timestamp,
+}
+
+impl Situation<'_> {
+    /// Whether the Service leads to a pod, once that serves.
+    fn is_led_to(&self, pod: &Pod) -> bool {
+        let selector = self.service.and_then(|service| {
+            let spec = service.spec.as_ref()?;
+            spec.selector.as_ref().filter(|labels| !labels.is_empty())
+        });
+        selector.is_some_and(|selector| {
+            let mut wanted = selector.iter();
+            wanted.all(|(key, value)| pod.labels().get(key) == Some(value))
+        })
+    }
+
+    /// Whether pods of a former shape serve the consumers of a place. On a node that is not Ready no
+    /// pod is.
+    fn is_served_by_former(&self, place: &Spot) -> bool {
+        self.pods.iter().any(|pod| {
+            let at = spot(pod);
+            let reaches = at == *place || [&at, place].contains(&&Spot::Anywhere);
+            let is_former = shape_of(pod) != Some(self.shape) || !has_label(pod);
+            let serves = is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
+            reaches && is_former && serves && self.is_led_to(pod)
+        })
+    }
 }
 
 /// How many function pods there are to be, and where.
@@ -142,7 +174,8 @@ pub(super) fn decide(situation: &Situation<'_>) -> Change {
     change
 }
 
-/// Brings one place to its number of pods. Outdated ones go as others serve in their stead.
+/// Brings one place to its number of pods. Outdated ones stay while the Service leads to them, which
+/// is until all places can be served without them.
 fn fill(
     situation: &Situation<'_>,
     change: &mut Change,
@@ -154,21 +187,20 @@ fn fill(
         .into_iter()
         .partition(|pod| shape_of(pod) == Some(situation.shape));
     // The last ones in this order go first.
-    let order = |pod: &&Pod| (!is_ready(pod), pod.name_any());
-    current.sort_by_key(order);
-    outdated.sort_by_key(order);
+    current.sort_by_key(|pod| (!is_ready(pod), pod.name_any()));
     let surplus = current.split_off(count.min(current.len()));
     for pod in surplus {
         delete(change, pod);
     }
-    let ready = current.iter().filter(|pod| is_ready(pod)).count();
-    change.lacks |= ready < count;
-    let needed = count.saturating_sub(ready).min(outdated.len());
-    for pod in outdated.split_off(needed) {
+    let serving = |pods: &[&Pod]| pods.iter().filter(|pod| is_ready(pod)).count();
+    let labelled = current.iter().filter(|pod| has_label(pod));
+    let lacks = labelled.filter(|pod| is_ready(pod)).count() < count;
+    change.lacks |= lacks;
+    change.holds |= lacks && situation.is_served_by_former(spot);
+    for pod in outdated.extract_if(.., |pod| !situation.is_led_to(pod)) {
         delete(change, pod);
     }
-    let still = outdated.iter().filter(|pod| is_ready(pod)).count();
-    change.ready += (ready + still).min(count);
+    change.ready += (serving(&current) + serving(&outdated)).min(count);
     let names = (0_u32..)
         .map(|serial| name(situation.plan, spot, situation.shape, serial))
         .filter(|name| situation.pods.iter().all(|pod| pod.name_any() != *name));
@@ -199,9 +231,16 @@ fn name(plan: &SharedPlan, spot: &Spot, shape: &str, serial: u32) -> String {
     )
 }
 
-fn shape_of(pod: &Pod) -> Option<&str> {
-    let shape = pod.annotations().get(SHAPE_ANNOTATION);
+/// What a pod was made from.
+pub(super) fn shape_of(pod: &Pod) -> Option<&str> {
+    let former = || pod.annotations().get(SHAPE);
+    let shape = pod.labels().get(SHAPE).or_else(former);
     shape.map(String::as_str)
+}
+
+/// Whether a Service can tell a pod's shape.
+pub(super) fn has_label(pod: &Pod) -> bool {
+    pod.labels().contains_key(SHAPE)
 }
 
 /// The place that a function pod was made for.

@@ -93,7 +93,8 @@ fn by_configurations(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>>
     changes.map(move |(namespace, _)| shared(&watched, &namespace))
 }
 
-/// The shared sidecars that a pod uses.
+/// The sidecars that a pod uses, and all shared ones of its namespace: their consumers may have lost
+/// an address to it.
 fn by_consumers(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {
     let watched = Arc::clone(watched);
     let mut seen = Seen::default();
@@ -108,9 +109,9 @@ fn by_consumers(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Se
         }
         let namespace = pod.namespace().unwrap_or_default();
         let sidecars = watched.context.lookup.sidecars().in_namespace(&namespace);
-        let used = sidecars
-            .iter()
-            .filter(|sidecar| consumes(&pod, &namespace, &sidecar.name_any()));
+        let used = sidecars.iter().filter(|sidecar| {
+            is_shared(&watched, sidecar) || consumes(&pod, &namespace, &sidecar.name_any())
+        });
         used.map(|sidecar| ObjectRef::from_obj(&**sidecar))
             .collect()
     })
@@ -148,20 +149,25 @@ where
 
 fn shared(watched: &Watched, namespace: &str) -> Vec<Request> {
     let sidecars = watched.context.lookup.sidecars().in_namespace(namespace);
-    let shared = sidecars.iter().filter(|sidecar| {
-        sidecar.spec.effective_sharing() != Sharing::Pod
-            || watched.context.sharings.get(sidecar).is_some()
-    });
+    let shared = sidecars
+        .iter()
+        .filter(|sidecar| is_shared(watched, sidecar));
     shared
         .map(|sidecar| ObjectRef::from_obj(&**sidecar))
         .collect()
+}
+
+/// Whether a sidecar is shared, or something is left of that.
+fn is_shared(watched: &Watched, sidecar: &IntegrationSidecar) -> bool {
+    sidecar.spec.effective_sharing() != Sharing::Pod
+        || watched.context.sharings.get(sidecar).is_some()
 }
 
 fn request(namespace: &str, name: &str) -> Request {
     ObjectRef::new(name).within(namespace)
 }
 
-/// What a decision takes from a consumer.
+/// What a decision takes from a pod.
 #[derive(PartialEq)]
 struct Shape {
     uid: Option<String>,

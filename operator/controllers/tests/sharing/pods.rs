@@ -1,10 +1,12 @@
 //! Function pods, and what they are told.
 
+use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
 
 use crate::replica::Replica;
 use crate::scene::{
-    DOCUMENTS, PODS, SERVICE, SIDECAR, is_function_pod, put_consumer, scene, until_function_pods,
+    DOCUMENTS, PODS, SERVICE, SIDECAR, is_function_pod, node, put_consumer, scene,
+    until_function_pods,
 };
 
 #[tokio::test]
@@ -55,6 +57,87 @@ async fn a_pod_that_nobody_needs_goes_though_another_cannot_be_created() {
     put_consumer(&api, "b", "bank", "n2", "10.0.1.1");
     api.delete(&format!("{PODS}s"));
     until_function_pods(&api, &[]).await;
+}
+
+#[tokio::test]
+async fn an_address_that_a_later_pod_has_is_taken_from_its_former_owner_at_once() {
+    let api = scene();
+    let _leader = Replica::lead(api.client());
+    put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+    until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
+    // It uses no function, so nothing else leads to the sidecar.
+    let mut other = api.get(&format!("{PODS}s")).unwrap();
+    other["metadata"] = json!({"labels": {"outrigger.dev/app": "till"}});
+    other["spec"]["containers"][0]["env"] = json!([]);
+    other["status"]["startTime"] = "2026-01-01T00:00:00Z".into();
+    api.put(&format!("{PODS}t"), other);
+    until_function_pods(&api, &[("n1", json!({}))]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_changes_when_function_pods_serve_on_all_nodes_and_callers_keep_theirs() {
+    let api = scene();
+    let _leader = Replica::lead(api.client());
+    put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+    put_consumer(&api, "b", "bank", "n2", "10.0.1.1");
+    api.until_all(PODS, |pods| {
+        pods.iter().filter(|pod| is_function_pod(pod)).count() == 2
+    })
+    .await;
+    let former = serve(&api, |_| true);
+    api.until(SERVICE, |found| found.is_some()).await;
+    let mut sidecar = api.get(SIDECAR).unwrap();
+    sidecar["spec"]["functions"][0]["port"] = 15005.into();
+    api.put(SIDECAR, sidecar);
+    api.until_all(PODS, |pods| {
+        pods.iter().filter(|pod| is_function_pod(pod)).count() == 4
+    })
+    .await;
+    serve(&api, |pod| node(pod) == "n1");
+    let numbers = json!({"desired": 2, "ready": 2});
+    api.until(SIDECAR, |found| {
+        found.unwrap()["status"]["functionPods"] == numbers
+    })
+    .await;
+    assert_eq!(ports(&api), [(15000, 15000)]);
+    serve(&api, |_| true);
+    api.until_all(PODS, |pods| {
+        pods.iter().filter(|pod| is_function_pod(pod)).count() == 2
+    })
+    .await;
+    assert_eq!(ports(&api), [(15005, 15005), (15000, 15005)]);
+    let left = api.under(PODS).into_iter().filter(is_function_pod);
+    let left: Vec<_> = left.map(|pod| pod["metadata"]["name"].clone()).collect();
+    assert!(former.iter().all(|name| !left.contains(name)), "{left:?}");
+}
+
+/// Lets function pods become Ready; the names of all that are.
+fn serve(api: &ApiServer, which: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let pods = api.under(PODS).into_iter().filter(is_function_pod);
+    let pods = pods.filter(|pod| which(pod));
+    pods.map(|mut pod| {
+        let name = pod["metadata"]["name"].clone();
+        pod["status"] = json!({
+            "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+        });
+        api.put(&format!("{PODS}{}", name.as_str().unwrap()), pod);
+        name
+    })
+    .collect()
+}
+
+/// The ports of the Service, and where they lead.
+fn ports(api: &ApiServer) -> Vec<(i64, i64)> {
+    let service = api.get(SERVICE).unwrap();
+    let ports = service["spec"]["ports"].as_array().unwrap().iter();
+    ports
+        .map(|port| {
+            (
+                port["port"].as_i64().unwrap(),
+                port["targetPort"].as_i64().unwrap(),
+            )
+        })
+        .collect()
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ fn tenants(pod: &Value) -> Value {
     serde_json::from_str::<Value>(text.unwrap()).unwrap()["addresses"].clone()
 }
 
-fn node(pod: &Value) -> String {
+pub(crate) fn node(pod: &Value) -> String {
     let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
     pod.pointer(terms).unwrap().as_str().unwrap().to_owned()
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use outrigger_control::Tenants;
 use outrigger_injection::{FunctionPod, NamespaceRules, Place, Settings, function_pod};
 use outrigger_plan::SharedPlan;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::sharing::pods::{Change, SHAPE_ANNOTATION, Situation, Spot, decide};
+use crate::sharing::pods::{Change, SHAPE as KEY, Situation, Spot, decide};
+use crate::sharing::service::service;
 
 const SHAPE: &str = "shape";
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -33,6 +34,7 @@ fn node(name: &str) -> Spot {
 struct World {
     plan: SharedPlan,
     pods: Vec<Arc<Pod>>,
+    service: Option<Service>,
     uids: usize,
 }
 
@@ -41,6 +43,7 @@ impl World {
         World {
             plan: plan(),
             pods: Vec::new(),
+            service: None,
             uids: 0,
         }
     }
@@ -60,11 +63,8 @@ impl World {
         let mut pod = function_pod(&self.plan, &wanted, &settings, &rules).unwrap();
         self.uids += 1;
         pod.metadata.uid = Some(format!("uid-{}", self.uids));
-        let shape = (SHAPE_ANNOTATION.to_owned(), shape.to_owned());
-        pod.metadata
-            .annotations
-            .get_or_insert_default()
-            .extend([shape]);
+        let shape = (KEY.to_owned(), shape.to_owned());
+        pod.metadata.labels.get_or_insert_default().extend([shape]);
         self.pods.push(Arc::new(pod));
     }
 
@@ -88,12 +88,23 @@ impl World {
             shape: SHAPE,
             wanted: &wanted.iter().cloned().collect::<BTreeMap<_, _>>(),
             pods: &self.pods,
+            service: self.service.as_ref(),
             expired: &expired.iter().cloned().collect::<BTreeSet<_>>(),
             now: NOW,
         })
     }
 
+    /// The Service leads to pods of a shape.
+    fn lead_to(&mut self, shape: &str) {
+        let done = Change::default();
+        self.service = service(&self.plan, shape, &[], None, &done);
+    }
+
     fn carry_out(&mut self, change: &Change) {
+        let found = self.service.as_ref();
+        if let Some(service) = service(&self.plan, SHAPE, &[], found, change) {
+            self.service = Some(service);
+        }
         self.pods.retain(|pod| {
             let uid = pod.metadata.uid.clone().unwrap();
             !change.delete.iter().any(|(_, deleted)| *deleted == uid)
@@ -163,28 +174,67 @@ fn a_failed_pod_is_replaced_with_a_pause() {
 }
 
 #[test]
-fn a_pod_of_another_shape_goes_when_its_successor_serves() {
+fn pods_of_another_shape_go_when_successors_serve_in_all_places() {
     let mut world = World::new();
-    let wanted = [(node("n1"), 1)];
-    world.create("old", &node("n1"), "former");
+    let wanted = [(node("n1"), 1), (node("n2"), 1)];
+    world.create("old-1", &node("n1"), "former");
+    world.create("old-2", &node("n2"), "former");
     world.ready(0);
-    let change = world.decide(&wanted, &[]);
-    assert_eq!((change.create.len(), change.delete.len()), (1, 0));
-    assert_eq!(change.ready, 1);
-    world.carry_out(&change);
-    assert_eq!(
-        world.decide(&wanted, &[]),
-        Change {
-            desired: 1,
-            ready: 1,
-            lacks: true,
-            ..Change::default()
-        }
-    );
     world.ready(1);
+    world.lead_to("former");
     let change = world.decide(&wanted, &[]);
-    assert!(!change.lacks);
-    assert_eq!(change.delete[0].0, "old");
+    assert_eq!((change.create.len(), change.delete.len()), (2, 0));
+    assert!(change.holds);
+    assert_eq!(change.ready, 2);
+    world.carry_out(&change);
+    world.ready(2);
+    let waits = Change {
+        desired: 2,
+        ready: 2,
+        lacks: true,
+        holds: true,
+        ..Change::default()
+    };
+    assert_eq!(world.decide(&wanted, &[]), waits);
+    world.ready(3);
+    let change = world.decide(&wanted, &[]);
+    assert!(
+        !change.holds && change.delete.is_empty(),
+        "the Service first"
+    );
+    world.carry_out(&change);
+    let names: Vec<_> = world.decide(&wanted, &[]).delete;
+    let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["old-1", "old-2"]);
+}
+
+#[test]
+fn a_place_that_former_pods_do_not_serve_holds_up_no_other() {
+    let mut world = World::new();
+    let wanted = [(node("n1"), 1), (node("lost"), 1)];
+    world.create("old-1", &node("n1"), "former");
+    world.create("old-2", &node("lost"), "former");
+    world.ready(0);
+    world.lead_to("former");
+    world.carry_out(&world.decide(&wanted, &[]));
+    let of_n1 = world.pods.iter().position(|pod| {
+        let spot = crate::sharing::pods::spot(pod);
+        spot == node("n1") && pod.metadata.name.as_deref() != Some("old-1")
+    });
+    world.ready(of_n1.unwrap());
+    let change = world.decide(&wanted, &[]);
+    assert!(change.lacks && !change.holds);
+    world.carry_out(&change);
+    assert_eq!(world.decide(&wanted, &[]).delete.len(), 2);
+}
+
+#[test]
+fn pods_that_the_service_does_not_lead_to_go_at_once() {
+    let mut world = World::new();
+    world.create("older", &node("n1"), "another");
+    world.ready(0);
+    world.lead_to("former");
+    assert_eq!(world.decide(&[(node("n1"), 1)], &[]).delete[0].0, "older");
 }
 
 #[test]

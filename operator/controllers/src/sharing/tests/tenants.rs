@@ -145,6 +145,7 @@ fn a_pod_that_the_operator_made_is_no_consumer() {
 #[test]
 fn the_oldest_pods_have_the_room() {
     let consumer = |index: u32| Consumer {
+        calls: Vec::new(),
         application: "shop".into(),
         node: None,
         addresses: vec![std::net::Ipv4Addr::from(0x0a00_0000 + index).into()],
