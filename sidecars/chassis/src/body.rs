@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_TYPE};
@@ -7,24 +8,54 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{BoxError, Problem, RequestBody, ResponseBody};
 
+/// A body is given up when nothing of it arrives for this long.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The next piece of a body; `None` at its end. An error says why there will be none.
+async fn next(body: &mut RequestBody) -> Option<Result<Frame<Bytes>, Ended>> {
+    match timeout(SILENCE, body.frame()).await {
+        Ok(frame) => frame.map(|frame| frame.map_err(Ended::BrokeOff)),
+        Err(_) => Some(Err(Ended::Silent)),
+    }
+}
+
+/// Why a body ended early.
+enum Ended {
+    BrokeOff(BoxError),
+    Silent,
+}
+
 /// Reads a request's body to its end and returns it, or the problem to answer with: 413 for a body
-/// of more than `limit` bytes, 400 for one that broke off.
+/// of more than `limit` bytes, 400 for one that broke off, 408 for one of which nothing arrived for
+/// 10 s.
 ///
 /// Of a body that is too large the rest is read too, and thrown away, so that the connection can
 /// be kept and handed over.
 pub async fn read_body(mut body: RequestBody, limit: usize) -> Result<Bytes, Problem> {
     let mut kept = BytesMut::new();
     let mut length = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "body-incomplete",
-                format!("the body broke off after {length} bytes: {error}"),
-            )
+    while let Some(frame) = next(&mut body).await {
+        let frame = frame.map_err(|ended| {
+            let (status, kind, how) = match ended {
+                Ended::BrokeOff(error) => (
+                    StatusCode::BAD_REQUEST,
+                    "body-incomplete",
+                    format!("the body broke off after {length} bytes: {error}"),
+                ),
+                Ended::Silent => (
+                    StatusCode::REQUEST_TIMEOUT,
+                    "body-timeout",
+                    format!(
+                        "nothing of the body arrived for {} s after {length} bytes",
+                        SILENCE.as_secs()
+                    ),
+                ),
+            };
+            Problem::new(status, kind, how)
         })?;
         // Trailers mean nothing here.
         let Ok(data) = frame.into_data() else {
@@ -54,7 +85,10 @@ const MOST_DISCARDED: usize = 16 << 20;
 /// connection after the answer if that would take too much.
 pub(crate) async fn refuse(mut body: RequestBody, problem: Problem) -> Response<ResponseBody> {
     let mut left = MOST_DISCARDED;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = next(&mut body).await {
+        let Ok(frame) = frame else {
+            return closing(problem);
+        };
         let length = frame.data_ref().map_or(0, Bytes::len);
         match left.checked_sub(length) {
             Some(fewer) => left = fewer,
@@ -137,7 +171,7 @@ pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
 
     use super::*;
@@ -161,6 +195,22 @@ mod tests {
         assert_eq!(refused.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
         let broken = read_body(pieces(&[Ok("ab"), Err("reset")]), 4).await;
         assert_eq!(broken.unwrap_err().status(), StatusCode::BAD_REQUEST);
+    }
+
+    /// A body of which nothing more comes after its first piece.
+    fn half_sent() -> RequestBody {
+        let first = stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"ab")))]);
+        StreamBody::new(first.chain(stream::pending())).boxed_unsync()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_go_on_is_given_up() {
+        let silent = read_body(half_sent(), 4).await.unwrap_err();
+        assert_eq!(silent.status(), StatusCode::REQUEST_TIMEOUT);
+        let problem = Problem::new(StatusCode::FORBIDDEN, "refused", "refused");
+        let refused = refuse(half_sent(), problem).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        assert_eq!(refused.headers()[CONNECTION], "close");
     }
 
     #[test]

@@ -17,7 +17,8 @@ use outrigger_control::{
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::exclusive::gated;
+use crate::body::refuse;
+use crate::exclusive::{Waiting, gated};
 use crate::ownership::replace_file;
 use crate::settings::FunctionPort;
 use crate::tenancy::{Gates, Guarded, Hosted, Parts};
@@ -34,6 +35,7 @@ pub(crate) struct Configuration {
     ports: Vec<FunctionPort>,
     last_good: PathBuf,
     functions: Arc<ArcSwap<Hosted>>,
+    waiting: Waiting,
     gates: Gates,
     parts: Parts,
     /// The hash of the document tried last and the fingerprint of the Secrets at that time.
@@ -85,6 +87,7 @@ impl Configuration {
             ports,
             last_good,
             functions: Arc::new(ArcSwap::from_pointee(functions)),
+            waiting: Waiting::default(),
             gates,
             parts: Parts::default(),
             tried: None,
@@ -95,6 +98,11 @@ impl Configuration {
     /// The functions in use, one for each listening port.
     pub(crate) fn functions(&self) -> Arc<ArcSwap<Hosted>> {
         Arc::clone(&self.functions)
+    }
+
+    /// The requests that wait for one of them to be opened.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 
     pub(crate) fn report(&self) -> &ConfigurationReport {
@@ -226,11 +234,14 @@ impl Configuration {
 
     fn functions_of(&self, document: &Document) -> Result<Functions, String> {
         let functions = build(self.builder.as_ref(), document, &self.secrets)?;
-        Ok(complete(gated(functions), &self.ports))
+        let application = &document.application.name;
+        let functions = gated(functions, application, &self.waiting);
+        Ok(complete(functions, &self.ports))
     }
 
     fn put_in_use(&mut self, hash: String, functions: Hosted) {
         self.functions.store(Arc::new(functions));
+        self.waiting.move_to(self.functions.load().all());
         self.report.hash = Some(hash);
     }
 
@@ -371,16 +382,13 @@ impl Function for Unconfigured {
         request: Request<RequestBody>,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
         async move {
-            // Read to the end, so that the connection can be kept.
-            let mut body = request.into_body();
-            while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {}
-            Problem::new(
+            let problem = Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-configured",
                 format!("function {} has no configuration yet", self.function),
             )
-            .retry_after(RETRY_AFTER)
-            .into_response()
+            .retry_after(RETRY_AFTER);
+            refuse(request.into_body(), problem).await
         }
         .boxed()
     }

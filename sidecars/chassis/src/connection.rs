@@ -27,6 +27,7 @@ mod body;
 pub(crate) mod http2;
 mod io;
 pub(crate) mod preface;
+mod rewound;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -4,16 +4,16 @@ mod gate;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
-use crate::tenancy::Hosted;
+use crate::tenancy::{self, Hosted};
 use crate::{BoxError, Exclusive, State};
-pub(crate) use gate::gated;
+pub(crate) use gate::{Waiting, gated};
 
 /// Longest time of a function to open or to close what is its own.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
@@ -23,15 +23,18 @@ pub(crate) const QUIET: Duration = Duration::from_secs(5);
 /// What is open in this worker.
 pub(crate) struct Exclusives {
     functions: Arc<ArcSwap<Hosted>>,
+    waiting: Waiting,
     open: BTreeMap<String, Arc<dyn Exclusive>>,
     /// What those that were closed last remember, for whoever opens them next.
     states: BTreeMap<String, State>,
 }
 
 impl Exclusives {
-    pub(crate) fn new(functions: Arc<ArcSwap<Hosted>>) -> Exclusives {
+    /// Of the functions in use, for which requests may be waiting.
+    pub(crate) fn new(functions: Arc<ArcSwap<Hosted>>, waiting: Waiting) -> Exclusives {
         Exclusives {
             functions,
+            waiting,
             open: BTreeMap::new(),
             states: BTreeMap::new(),
         }
@@ -64,24 +67,46 @@ impl Exclusives {
         self.open.is_empty() && self.states.is_empty()
     }
 
+    /// The ports behind which something is open.
+    pub(crate) fn open_ports(&self) -> BTreeSet<&str> {
+        let names = self.open.keys();
+        names.map(|name| tenancy::port_of(name)).collect()
+    }
+
+    /// Has the requests answered that wait for functions to be opened.
+    pub(crate) fn dismiss_waiting(&self) {
+        self.waiting.dismiss();
+    }
+
+    /// The names of those that are open and not in use any more.
+    fn unused(&self) -> Vec<String> {
+        let in_use = self.in_use();
+        let is_unused = |(name, open): &(&String, &Arc<dyn Exclusive>)| {
+            let used = in_use.get(*name);
+            used.is_none_or(|used| !Arc::ptr_eq(used, open))
+        };
+        let unused = self.open.iter().filter(is_unused);
+        unused.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether some are open and not in use any more.
+    pub(crate) fn has_unused(&self) -> bool {
+        !self.unused().is_empty()
+    }
+
+    /// Closes those that are not in use any more.
+    pub(crate) async fn close_unused(&mut self) -> Result<(), String> {
+        for name in self.unused() {
+            self.close_one(&name).await?;
+        }
+        Ok(())
+    }
+
     /// Opens those of the functions in use, after others were closed. What one remembered is given
     /// to the one of the same name.
     pub(crate) async fn renew(&mut self) -> Result<(), String> {
-        let in_use = self.in_use();
-        let others: Vec<_> = self.open.iter().collect();
-        let others: Vec<_> = others
-            .into_iter()
-            .filter(|(name, open)| {
-                in_use
-                    .get(*name)
-                    .is_none_or(|used| !Arc::ptr_eq(used, open))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in others {
-            self.close_one(&name).await?;
-        }
-        for (name, exclusive) in in_use {
+        self.close_unused().await?;
+        for (name, exclusive) in self.in_use() {
             if self.is_open(&name, &exclusive) {
                 continue;
             }
@@ -118,9 +143,13 @@ impl Exclusives {
         let not_closed = |reason: BoxError| format!("function {name} cannot be closed: {reason}");
         let state = Arc::clone(exclusive).close().await.map_err(not_closed)?;
         self.open.remove(name);
-        if let Some(state) = state {
-            state.seal().map_err(|error| not_closed(error.into()))?;
-            self.states.insert(name.to_owned(), state);
+        match state {
+            Some(state) => {
+                state.seal().map_err(|error| not_closed(error.into()))?;
+                self.states.insert(name.to_owned(), state);
+            }
+            // What it remembered before it was opened is no longer so.
+            None => drop(self.states.remove(name)),
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod connections;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -40,6 +41,11 @@ impl Parked {
     /// What the client has sent and nobody has acted upon.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.unread
+    }
+
+    /// Index of its function.
+    pub(crate) fn function(&self) -> usize {
+        self.function
     }
 
     /// The state of its function, if it speaks another protocol.
@@ -85,7 +91,7 @@ impl Intake {
             unread,
             upgraded,
             function,
-            open: self.traffic.open(),
+            open: self.traffic.open(function),
         })
     }
 
@@ -164,6 +170,15 @@ impl Server {
 
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
         &self.intake.traffic
+    }
+
+    /// Indices of the functions with some names.
+    pub(crate) fn indices(&self, names: &BTreeSet<&str>) -> Vec<usize> {
+        let ports = self.intake.ports.iter().enumerate();
+        ports
+            .filter(|(_, port)| names.contains(port.function.as_str()))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// Accepts connections and serves them, and everything that is parked.

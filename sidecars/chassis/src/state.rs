@@ -60,8 +60,11 @@ impl State {
         }
     }
 
-    /// Lets nobody change it any more.
+    /// Lets nobody change it any more. One that was passed is so already.
     pub(crate) fn seal(&self) -> io::Result<()> {
+        if fcntl_get_seals(&self.0)?.contains(SEALS) {
+            return Ok(());
+        }
         Ok(fcntl_add_seals(&self.0, SEALS)?)
     }
 
@@ -123,6 +126,8 @@ mod tests {
         let sealed = state.as_fd().try_clone_to_owned().unwrap();
         let taken = State::received(sealed).unwrap();
         assert_eq!(taken.to_bytes().unwrap(), b"one");
+        // Its function may remember the very same.
+        taken.seal().unwrap();
         let other = tempfile::tempfile().unwrap();
         assert!(State::received(other.into()).is_err());
     }

@@ -34,7 +34,8 @@ const SERVER_ERROR: usize = 4;
 /// Counts connections and requests of all functions of a worker.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    connections: watch::Sender<u64>,
+    /// Open connections of each function.
+    connections: watch::Sender<Vec<u64>>,
     reconnects: Counter,
     turned_away: Counter,
     functions: Vec<Arc<FunctionTraffic>>,
@@ -109,17 +110,20 @@ impl Traffic {
             duration,
         );
         Traffic {
-            connections: watch::Sender::new(0),
+            connections: watch::Sender::new(vec![0; ports.len()]),
             reconnects,
             turned_away,
             functions,
         }
     }
 
-    /// Counts a connection for as long as the result lives.
-    pub(crate) fn open(self: &Arc<Self>) -> OpenConnection {
-        self.connections.send_modify(|open| *open += 1);
-        OpenConnection(Arc::clone(self))
+    /// Counts a connection to the function with an index for as long as the result lives.
+    pub(crate) fn open(self: &Arc<Self>, function: usize) -> OpenConnection {
+        self.connections.send_modify(|open| open[function] += 1);
+        OpenConnection {
+            traffic: Arc::clone(self),
+            function,
+        }
     }
 
     /// A connection was one too many.
@@ -134,11 +138,11 @@ impl Traffic {
 
     /// Connections that this worker is responsible for.
     pub(crate) fn connections(&self) -> u64 {
-        *self.connections.borrow()
+        self.connections.borrow().iter().sum()
     }
 
-    /// Follows the number of connections.
-    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+    /// Follows the number of connections of each function.
+    pub(crate) fn watch(&self) -> watch::Receiver<Vec<u64>> {
         self.connections.subscribe()
     }
 
@@ -146,7 +150,9 @@ impl Traffic {
     pub(crate) async fn no_connections(&self) {
         let mut connections = self.connections.subscribe();
         // The sender lives as long as `self`.
-        let _ = connections.wait_for(|open| *open == 0).await;
+        let _ = connections
+            .wait_for(|open| open.iter().all(|open| *open == 0))
+            .await;
     }
 
     /// The counters of the function with an index.
@@ -169,11 +175,15 @@ impl Traffic {
 
 /// A connection that counts as open.
 #[derive(Debug)]
-pub(crate) struct OpenConnection(Arc<Traffic>);
+pub(crate) struct OpenConnection {
+    traffic: Arc<Traffic>,
+    function: usize,
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.connections.send_modify(|open| *open -= 1);
+        let connections = &self.traffic.connections;
+        connections.send_modify(|open| open[self.function] -= 1);
     }
 }
 
@@ -332,8 +342,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_counts_while_it_is_open() {
         let traffic = traffic();
-        let first = traffic.open();
-        let second = traffic.open();
+        let first = traffic.open(0);
+        let second = traffic.open(0);
         drop(first);
         assert_eq!(traffic.report().connections, 1);
         drop(second);

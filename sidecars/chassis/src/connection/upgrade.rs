@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use super::MAX_UNREAD;
+use super::rewound::Rewound;
 use crate::stream::Stream;
 use crate::{Problem, ResponseBody, full};
 
@@ -79,8 +80,7 @@ pub enum Leave {
 /// What was written is on its way to the client, nothing is held back here.
 #[derive(Debug)]
 pub struct Upgraded {
-    stream: Stream,
-    unread: Bytes,
+    io: Rewound<Stream>,
     leave: watch::Receiver<Option<Leave>>,
 }
 
@@ -110,13 +110,14 @@ impl Upgraded {
     /// [`Function::upgraded`]: crate::Function::upgraded
     pub fn hand_over(self, state: impl Into<Bytes>, unread: impl Into<Bytes>) -> HandOver {
         let mut unread: Bytes = unread.into();
-        if !self.unread.is_empty() {
+        let Rewound { read, stream } = self.io;
+        if !read.is_empty() {
             let mut whole = BytesMut::from(unread);
-            whole.extend_from_slice(&self.unread);
+            whole.extend_from_slice(&read);
             unread = whole.freeze();
         }
         HandOver {
-            stream: self.stream,
+            stream,
             unread,
             state: state.into(),
         }
@@ -152,11 +153,11 @@ pub(crate) async fn serve(
             unread,
             state,
         } = from;
-        let upgraded = Upgraded {
+        let io = Rewound {
+            read: unread,
             stream,
-            unread,
-            leave,
         };
+        let upgraded = Upgraded { io, leave };
         function(state, upgraded)
     };
     let mut told = leave.clone();
@@ -203,12 +204,7 @@ impl AsyncRead for Upgraded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let length = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread.split_to(length));
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
@@ -218,7 +214,7 @@ impl AsyncWrite for Upgraded {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -226,19 +222,19 @@ impl AsyncWrite for Upgraded {
         context: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        Pin::new(&mut self.io).poll_write_vectored(context, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut self.io).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 

@@ -144,8 +144,11 @@ impl Giving {
         server.park(link.sender().leave()).await;
         self.settled = Instant::now() + SETTLE;
         self.pass_idle(link, server).await?;
+        // They wait for what this worker could not open: the other one may.
+        exclusives.dismiss_waiting();
         if !exclusives.is_empty() {
-            self.rest(link, server).await?;
+            let exclusive = server.indices(&exclusives.open_ports());
+            self.rest(link, server, &exclusive).await?;
             self.pass_exclusives(link, exclusives).await?;
         }
         self.committing = true;
@@ -189,16 +192,26 @@ impl Giving {
         }
     }
 
-    /// Waits until no connection is served any more.
-    async fn rest(&mut self, link: &mut Link, server: &mut Server) -> Result<(), Aborted> {
+    /// Waits until no connection of some functions is served any more.
+    async fn rest(
+        &mut self,
+        link: &mut Link,
+        server: &mut Server,
+        functions: &[usize],
+    ) -> Result<(), Aborted> {
         let end = Instant::now() + QUIET;
         let intake = server.intake();
         let mut connections = server.traffic().watch();
         // They follow the commit.
         let mut waiting = Vec::new();
         let rested = loop {
-            let at_rest = self.held.len() + waiting.len();
-            if *connections.borrow_and_update() == at_rest as u64 {
+            let at_rest = self.held.iter().chain(&waiting);
+            let at_rest = at_rest.filter(|parked| functions.contains(&parked.function()));
+            let open: u64 = {
+                let open = connections.borrow_and_update();
+                functions.iter().map(|function| open[*function]).sum()
+            };
+            if open == at_rest.count() as u64 {
                 break Ok(());
             }
             tokio::select! {

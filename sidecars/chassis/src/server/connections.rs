@@ -86,11 +86,16 @@ impl Connections {
                     unread,
                     upgraded,
                 }),
-                (Some(Err(Barred::Full)), _) => None,
-                (Some(Err(Barred::Unknown)), _) => {
+                (Some(Err(Barred::Full)), _) => {
+                    connections.intake.traffic.turned_away();
+                    None
+                }
+                (Some(Err(Barred::Unknown)), None) => {
                     connections.dismiss(stream, unread, function).await;
                     None
                 }
+                // It does not speak HTTP any more.
+                (Some(Err(Barred::Unknown)), Some(_)) => None,
                 (Some(Ok(())), None) => {
                     connections
                         .requests(stream, unread, &target, function)
@@ -323,7 +328,7 @@ impl Acceptor {
             unread: Bytes::new(),
             upgraded: None,
             function: self.function,
-            open: traffic.open(),
+            open: traffic.open(self.function),
         };
         self.connections.serve(parked, seat);
     }

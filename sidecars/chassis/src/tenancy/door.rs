@@ -36,6 +36,8 @@ struct Seats {
 pub(crate) struct Seat {
     seats: Arc<Mutex<Seats>>,
     of: Holder,
+    /// It was let in before, be there room or not.
+    is_kept: bool,
 }
 
 #[derive(Debug)]
@@ -74,12 +76,12 @@ impl Door {
                 }
             }
         };
-        has_room.then(|| self.seat(holder))
+        has_room.then(|| self.seat(holder, false))
     }
 
     /// A place for a connection that was let in before, be there room or not.
     pub(crate) fn keep(&self, peer: IpAddr) -> Seat {
-        self.seat(self.holder(peer))
+        self.seat(self.holder(peer), true)
     }
 
     /// Waits a while until somebody names the address of a connection that has a place.
@@ -89,10 +91,10 @@ impl Door {
         };
         let named = self.peers.application(peer).await;
         let application = named.ok_or(Barred::Unknown)?;
-        if self.seats.lock().of(&application) >= OF_APPLICATION {
+        if !seat.is_kept && self.seats.lock().of(&application) >= OF_APPLICATION {
             return Err(Barred::Full);
         }
-        *seat = self.seat(Holder::Application(application));
+        *seat = self.seat(Holder::Application(application), seat.is_kept);
         Ok(())
     }
 
@@ -103,11 +105,12 @@ impl Door {
         }
     }
 
-    fn seat(&self, of: Holder) -> Seat {
+    fn seat(&self, of: Holder, is_kept: bool) -> Seat {
         *self.seats.lock().count(&of) += 1;
         Seat {
             seats: Arc::clone(&self.seats),
             of,
+            is_kept,
         }
     }
 }
@@ -218,12 +221,15 @@ mod tests {
         let mut seat = door.enter(shop).unwrap();
         let mut late = door.enter(shop).unwrap();
         let mut other = door.enter(stranger(1)).unwrap();
+        let mut kept = door.keep(shop);
         name_shop(&sender);
         assert_eq!(door.named(&mut seat).await, Ok(()));
         assert_eq!(door.named(&mut other).await, Err(Barred::Unknown));
         let full: Vec<_> = (1..OF_APPLICATION).map(|_| door.keep(shop)).collect();
         assert_eq!(door.named(&mut late).await, Err(Barred::Full));
-        drop((full, seat, late, other));
+        // It was let in by another slot, which knew its name.
+        assert_eq!(door.named(&mut kept).await, Ok(()));
+        drop((full, seat, late, other, kept));
         let left = door.seats.lock();
         assert!(left.applications.is_empty() && left.strangers.is_empty());
     }

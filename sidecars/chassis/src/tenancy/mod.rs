@@ -20,6 +20,11 @@ use std::sync::Arc;
 
 use crate::{Function, Functions};
 
+/// The name of the port behind which one of [`Hosted::all`] is.
+pub(crate) fn port_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, function)| function)
+}
+
 /// The functions in use.
 pub(crate) struct Hosted {
     all: Functions,

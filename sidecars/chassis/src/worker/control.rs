@@ -119,7 +119,8 @@ impl Follower {
     }
 
     fn use_configuration(&mut self, offer: Option<Offer>) {
-        if offer == Some(Offer::Taken) {
+        let taken = offer == Some(Offer::Taken);
+        if taken {
             let functions = self.configuration.functions().load_full();
             self.warmth.begin(functions);
         }
@@ -128,7 +129,9 @@ impl Follower {
         self.direction.send_if_modified(|direction| {
             let changed = direction.configuration != report.hash;
             direction.configuration.clone_from(&report.hash);
-            changed
+            // With rotated Secrets a document makes other functions under the same hash, which have
+            // to be opened.
+            changed || taken
         });
     }
 }

@@ -18,6 +18,7 @@ use outrigger_control::{Order, Role};
 use prometheus_client::registry::Registry;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::admin::{self, Admin, Source};
 use crate::configuration::Configuration;
@@ -121,7 +122,10 @@ enum Next {
         successor: Link,
     },
     /// Finish the connections and end.
-    Drain,
+    Drain {
+        /// The lock of an owner.
+        lock: Option<OwnerLock>,
+    },
     End,
 }
 
@@ -165,7 +169,7 @@ impl Worker {
             state.last_good(settings.slot),
             gates,
         );
-        let functions = configuration.functions();
+        let (functions, waiting) = (configuration.functions(), configuration.waiting());
         let (addresses, peers) = Peers::new();
         let server = Server::new(
             settings.listen.clone(),
@@ -194,7 +198,7 @@ impl Worker {
             supervisor,
             listeners,
             server,
-            exclusives: Exclusives::new(Arc::clone(&functions)),
+            exclusives: Exclusives::new(Arc::clone(&functions), waiting),
             functions,
             direction,
             warm,
@@ -213,8 +217,8 @@ impl Worker {
                 Next::Stand(link) => self.stand(link).await,
                 Next::Own(owning) => self.own(owning).await,
                 Next::Yield { lock, successor } => self.follow(lock, successor).await,
-                Next::Drain => self.drain().await,
-                Next::End => return self.exclusives.give_up().await,
+                Next::Drain { lock } => self.drain(lock).await,
+                Next::End => return,
             };
         }
     }
@@ -250,25 +254,45 @@ impl Worker {
     }
 
     /// Finishes as the last slot of its pod: there is nobody to hand over to.
-    async fn drain(&mut self) -> Next {
+    ///
+    /// The lock is held for as long as something exclusive is open here: whoever has it next opens
+    /// its own.
+    async fn drain(&mut self, mut lock: Option<OwnerLock>) -> Next {
         self.status.role(Role::Draining);
         self.server.park(Leave::Close).await;
-        let traffic = Arc::clone(self.server.traffic());
+        self.exclusives.dismiss_waiting();
+        let exclusive = self.server.indices(&self.exclusives.open_ports());
+        let mut connections = self.server.traffic().watch();
         let limit = tokio::time::sleep(DRAIN_LIMIT + LAST);
         tokio::pin!(limit);
         loop {
-            if traffic.connections() == 0 {
-                return Next::End;
+            let open = connections.borrow_and_update().clone();
+            if lock.is_some() && exclusive.iter().all(|function| open[*function] == 0) {
+                self.exclusives.give_up().await;
+                lock = None;
+            }
+            if open.iter().all(|open| *open == 0) {
+                break;
             }
             tokio::select! {
                 parked = self.server.parked() => drop(parked),
-                () = traffic.no_connections() => {}
+                _ = connections.changed() => {}
                 () = &mut limit => {
                     tracing::warn!("Connections were cut that did not end in time");
-                    return Next::End;
+                    break;
                 }
             }
         }
+        self.exclusives.give_up().await;
+        drop(lock);
+        Next::End
+    }
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 use outrigger_control::Role;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::attend::{Attendance, Departure};
 use super::seek::NotJoined;
-use super::{Next, Worker};
+use super::{Next, Worker, until};
 use crate::handover::{self, Link, OwnerSocket, Ready, Sender};
 use crate::ownership::{OwnerLock, Record};
 use crate::{Leave, roles};
@@ -19,6 +19,8 @@ const LEAVE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Pause after something exclusive could not be opened. Who has it may be about to close it.
 const REOPEN: Duration = Duration::from_millis(50);
+/// Pause after something exclusive could not be closed, which takes a while to learn.
+const RECLOSE: Duration = Duration::from_secs(5);
 /// Longest time to ask a standby to take over.
 const ASK: Duration = Duration::from_millis(100);
 
@@ -45,6 +47,8 @@ struct Ownership {
     standby: Option<(u64, Sender)>,
     /// When an owner that was told to stop waits no longer for its standby.
     leave_by: Option<Instant>,
+    /// When to try again to open what is exclusive, after a failure.
+    reopen: Option<Instant>,
 }
 
 impl Worker {
@@ -60,6 +64,7 @@ impl Worker {
         }
         if !self.resume() {
             // Others may be able to.
+            self.exclusives.give_up().await;
             drop((lock, former));
             sleep(PAUSE).await;
             return Next::Seek { at_once: false };
@@ -77,6 +82,7 @@ impl Worker {
             links: 0,
             standby: None,
             leave_by: None,
+            reopen: None,
         };
         loop {
             if ownership.socket.is_some() {
@@ -88,7 +94,9 @@ impl Worker {
                         lock: ownership.lock,
                         successor,
                     },
-                    Left::Alone => Next::Drain,
+                    Left::Alone => Next::Drain {
+                        lock: Some(ownership.lock),
+                    },
                     Left::Unable => {
                         self.exclusives.give_up().await;
                         Next::Seek { at_once: false }
@@ -113,27 +121,47 @@ impl Worker {
         }
     }
 
-    /// Opens what is exclusive of the functions in use; `Some` is when to try again.
-    async fn open(&mut self) -> Option<Instant> {
+    /// Opens what is exclusive of the functions in use, unless that failed and `reopen`, the time
+    /// to try again, is still to come.
+    async fn open(&mut self, reopen: &mut Option<Instant>) {
         if self.exclusives.are_in_use() {
-            return None;
+            *reopen = None;
+            return;
         }
-        if !self.exclusives.is_empty() {
-            // Those of a former configuration go on in the new one.
-            self.server.move_upgraded(Some(Leave::HandOver));
+        if reopen.is_some_and(|reopen| Instant::now() < reopen) {
+            return;
         }
-        match self.exclusives.renew().await {
+        let mut pause = REOPEN;
+        let opened = match self.close_unused().await {
+            Ok(()) => self.exclusives.renew().await,
+            Err(reason) => {
+                pause = RECLOSE;
+                Err(reason)
+            }
+        };
+        *reopen = match opened {
             Ok(()) => {
-                self.server.move_upgraded(None);
                 // The trouble is over.
                 self.status.role(Role::Active);
                 None
             }
             Err(reason) => {
                 self.status.trouble(reason);
-                Some(Instant::now() + REOPEN)
+                Some(Instant::now() + pause)
             }
+        };
+    }
+
+    /// Closes what is exclusive of a former configuration. Its upgraded connections go on in the
+    /// new one, be it open or not yet.
+    async fn close_unused(&mut self) -> Result<(), String> {
+        if !self.exclusives.has_unused() {
+            return Ok(());
         }
+        self.server.move_upgraded(Some(Leave::HandOver));
+        let closed = self.exclusives.close_unused().await;
+        self.server.move_upgraded(None);
+        closed
     }
 
     fn owner_socket(&self) -> Option<OwnerSocket> {
@@ -156,8 +184,8 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "Order could not be recorded"),
             }
         }
-        let reopen = self.open().await;
-        let leave_by = ownership.leave_by;
+        self.open(&mut ownership.reopen).await;
+        let (leave_by, reopen) = (ownership.leave_by, ownership.reopen);
         tokio::select! {
             parked = self.server.parked() => self.server.serve(parked),
             link = next_link(ownership.socket.as_ref()) => match link {
@@ -179,7 +207,7 @@ impl Worker {
                 }
                 Err(error) => tracing::error!(%error, "Standby was lost"),
             },
-            _ = self.direction.changed() => {}
+            _ = self.direction.changed() => ownership.reopen = None,
             () = until(reopen), if reopen.is_some() => {}
             () = self.stop.told(), if leave_by.is_none() => {
                 let Some((_, standby)) = &ownership.standby else {
@@ -240,6 +268,8 @@ impl Worker {
             let _: AbortHandle = ownership.attendants.spawn(attendance.attend(link));
             return leaving.then_some(Left::Alone);
         }
+        // What stays closed after that could not be opened.
+        self.open(&mut ownership.reopen).await;
         self.status.role(Role::Draining);
         match handover::give(
             &mut link,
@@ -259,6 +289,7 @@ impl Worker {
                     return Some(Left::Unable);
                 }
                 self.status.role(Role::Active);
+                ownership.reopen = None;
                 None
             }
         }
@@ -273,7 +304,7 @@ impl Worker {
         if let Ok(link) = Link::connect(&self.state.owner_socket()) {
             match self.join(link, !leaving).await {
                 Ok(link) => return Next::Stand(link),
-                Err(NotJoined::Stopped) => return Next::Drain,
+                Err(NotJoined::Stopped) => return Next::Drain { lock: None },
                 Err(NotJoined::Refused(reason)) => {
                     // It lives, and has the lock too.
                     self.status.trouble(reason);
@@ -283,7 +314,7 @@ impl Worker {
             }
         }
         if leaving {
-            return Next::Drain;
+            return Next::Drain { lock: None };
         }
         tracing::warn!("The successor died at once");
         Next::Own(self.claimed(lock))
@@ -320,12 +351,5 @@ async fn next_link(socket: Option<&OwnerSocket>) -> Option<Link> {
             sleep(PAUSE).await;
             None
         }
-    }
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => std::future::pending().await,
     }
 }

@@ -36,13 +36,13 @@ impl Worker {
         let patience = Instant::now() + PATIENCE;
         loop {
             if self.stop.is_told() {
-                return Next::Drain;
+                return Next::Drain { lock: None };
             }
             let mut pause = RETRY;
             if let Ok(link) = Link::connect(&self.state.owner_socket()) {
                 match self.join(link, true).await {
                     Ok(link) => return Next::Stand(link),
-                    Err(NotJoined::Stopped) => return Next::Drain,
+                    Err(NotJoined::Stopped) => return Next::Drain { lock: None },
                     Err(NotJoined::Gone) => {}
                     Err(NotJoined::Refused(reason)) => {
                         self.status.trouble(reason);

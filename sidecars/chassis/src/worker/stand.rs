@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_control::Role;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::own::Owning;
-use super::{Next, Worker};
+use super::{Next, Worker, until};
 use crate::handover::{self, Link, Message, OwnerId, Passing, Ready, Taken, Took};
 use crate::{roles, warmth};
 
@@ -228,13 +228,6 @@ enum Obeyed {
     Next(Next),
     /// The standby stays what it is.
     Later(Link, Passing),
-}
-
-async fn until(retry: Option<Instant>) {
-    match retry {
-        Some(retry) => sleep_until(retry).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// One response: its head in lower case, and its body.
-    async fn message(&mut self) -> Result<(String, Vec<u8>), String> {
+    pub(crate) async fn message(&mut self) -> Result<(String, Vec<u8>), String> {
         let end = loop {
             let end = self
                 .received

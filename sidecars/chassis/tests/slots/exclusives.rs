@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::ready;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use outrigger_control::{Role, Slot};
 use rustix::fs::{FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, flock, memfd_create};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::client::Connection;
+use crate::client::{self, Connection};
 use crate::ledger::{STORE, obstacle};
 use crate::lines::Client;
 use crate::pod::Pod;
@@ -21,9 +23,14 @@ crate::trials![
     a_store_that_the_other_slot_cannot_open_stays_where_it_is,
     a_new_side_that_dies_before_the_commit_gives_the_store_back,
     a_former_release_finds_the_store_closed,
+    a_store_that_the_former_slot_cannot_open_again_moves_at_once,
     a_connection_that_does_not_leave_keeps_the_store_where_it_is,
+    connections_of_other_functions_do_not_keep_the_store_where_it_is,
+    upgraded_connections_outlive_a_store_that_cannot_be_opened_for_long,
     a_slot_that_is_told_to_stop_passes_its_count_on,
+    a_slot_that_is_stopped_amid_a_long_request_closes_the_store_before_the_other_opens_it,
     a_change_of_configuration_keeps_the_count,
+    a_rotated_secret_keeps_the_count,
     after_a_crash_the_rescuer_opens_the_store,
     an_old_side_that_dies_before_the_commit_leaves_the_store_open_in_the_new,
 ];
@@ -140,6 +147,62 @@ async fn a_connection_that_does_not_leave_keeps_the_store_where_it_is() {
     counting.assert_exact().await;
 }
 
+async fn a_store_that_the_former_slot_cannot_open_again_moves_at_once() {
+    let (pod, counting) = pod_with_ledger().await;
+    counting.assert_exact().await;
+    File::create(pod.shared().join(obstacle("a"))).unwrap();
+    pod.rotate_secret("another");
+    pod.logged(Slot::A, "cannot be opened").await;
+    let mut waiting = Connection::open(pod.port).await.unwrap();
+    waiting.send(client::get("/", "waiting")).await.unwrap();
+    pod.until(Slot::A, "asked", |report| report.traffic.in_flight == 1)
+        .await;
+    pod.order(2, Slot::B);
+    let report = pod.until_swapped(2, Slot::B).await;
+    assert_eq!(report.handover.aborted, 0);
+    let (head, _) = waiting.message().await.unwrap();
+    assert!(head.starts_with("http/1.1 503 "), "{head}");
+    assert!(waiting.get("/", "again").await.unwrap().seen.count > Some(20));
+}
+
+async fn connections_of_other_functions_do_not_keep_the_store_where_it_is() {
+    let pod = Pod::with_ledger().await;
+    let mut staying = Client::open(pod.second_port, "/stay").await;
+    let mut half_sent = Connection::open(pod.second_port).await.unwrap();
+    let head = "POST /?half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n";
+    half_sent.send(head).await.unwrap();
+    pod.until(Slot::A, "asked", |report| report.traffic.in_flight == 1)
+        .await;
+    pod.order(2, Slot::B);
+    pod.until(Slot::B, "active", |report| report.role == Role::Active)
+        .await;
+    assert_eq!(staying.say(ready(())).await, "a");
+    half_sent.send("body").await.unwrap();
+    assert_eq!(half_sent.answer("half").await.unwrap().seen.slot, "a");
+    drop(staying);
+    let report = pod.until_swapped(2, Slot::B).await;
+    assert_eq!(report.handover.aborted, 0);
+}
+
+async fn upgraded_connections_outlive_a_store_that_cannot_be_opened_for_long() {
+    let pod = Pod::with_ledger().await;
+    let mut clients = [
+        Client::open(pod.port, "/").await,
+        Client::open(pod.second_port, "/").await,
+    ];
+    let obstacle = pod.shared().join(obstacle("a"));
+    File::create(&obstacle).unwrap();
+    pod.rotate_secret("another");
+    pod.logged(Slot::A, "cannot be opened").await;
+    // Longer than a connection has that is told to leave.
+    let cut = timeout(Duration::from_secs(11), pod.logged(Slot::A, "was cut")).await;
+    assert!(cut.is_err());
+    std::fs::remove_file(obstacle).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.say(ready(())).await, "a");
+    }
+}
+
 async fn a_slot_that_is_told_to_stop_passes_its_count_on() {
     let (mut pod, counting) = pod_with_ledger().await;
     pod.terminate(Slot::A);
@@ -147,6 +210,19 @@ async fn a_slot_that_is_told_to_stop_passes_its_count_on() {
     pod.until_active(Slot::B).await;
     counting.answers(20).await;
     counting.assert_exact().await;
+}
+
+async fn a_slot_that_is_stopped_amid_a_long_request_closes_the_store_before_the_other_opens_it() {
+    let mut pod = Pod::with_ledger().await;
+    let _staying = Client::open(pod.port, "/stay").await;
+    pod.terminate(Slot::A);
+    assert!(pod.ended(Slot::A).await.success());
+    pod.until_active(Slot::B).await;
+    let mut connection = Connection::open(pod.port).await.unwrap();
+    let answer = connection.get("/", "counted").await.unwrap();
+    assert_eq!(answer.seen.slot, "b");
+    // Its file was locked if the other slot had it still.
+    assert!(!pod.log(Slot::B).contains("cannot be opened"));
 }
 
 async fn a_new_side_that_dies_before_the_commit_gives_the_store_back() {
@@ -214,6 +290,16 @@ async fn a_change_of_configuration_keeps_the_count() {
         .await;
         counting.answers(20).await;
     }
+    counting.assert_exact().await;
+}
+
+async fn a_rotated_secret_keeps_the_count() {
+    const TAKEN: &str = "Configuration was taken";
+    let (pod, counting) = pod_with_ledger().await;
+    let taken = pod.log(Slot::A).matches(TAKEN).count();
+    pod.rotate_secret("another");
+    pod.logged_times(Slot::A, TAKEN, taken + 1).await;
+    counting.answers(20).await;
     counting.assert_exact().await;
 }
 

@@ -155,6 +155,13 @@ impl Pod {
         sockets.join(layout::socket_file(function))
     }
 
+    /// Gives a mounted Secret another value.
+    pub(crate) fn rotate_secret(&self, value: &str) {
+        let secret = self.root.path().join("secrets").join("database");
+        std::fs::create_dir_all(&secret).unwrap();
+        std::fs::write(secret.join("password"), value).unwrap();
+    }
+
     /// Writes a control file in one step, as kubelet does.
     fn replace(&self, name: &str, content: &str) {
         let control = self.root.path().join("control");
@@ -391,14 +398,19 @@ impl Pod {
 
     /// Waits until the slot's log holds a text.
     pub(crate) async fn logged(&self, slot: Slot, text: &str) {
+        self.logged_times(slot, text, 1).await;
+    }
+
+    /// Waits until the slot's log holds a text at least so many times.
+    pub(crate) async fn logged_times(&self, slot: Slot, text: &str, times: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.log(slot).contains(text) {
+        while self.log(slot).matches(text).count() < times {
             assert!(Instant::now() < deadline, "slot {slot} never logged {text}");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    fn log(&self, slot: Slot) -> String {
+    pub(crate) fn log(&self, slot: Slot) -> String {
         std::fs::read_to_string(self.root.path().join(format!("{slot}.log"))).unwrap_or_default()
     }
 }

@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::body::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,8 +22,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::timeout;
 
 const MAX_BODY_BYTES: usize = 1 << 16;
+const MAX_ANSWER_BYTES: usize = 1 << 16;
+/// Longest time of an upstream to answer, to the end of its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The ConfigMap `kube-root-ca.crt`, which every namespace has, gives `ca.crt`.
 #[derive(Deserialize)]
@@ -100,11 +105,16 @@ impl Forward {
             .header(AUTHORIZATION, credential.authorization())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        let answer = self.client.request(request).await?;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await?.to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or_default();
-        Ok(Answer { status, body })
+        let answered = async {
+            let answer = self.client.request(request).await?;
+            let status = answer.status().as_u16();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
+            let body = body.collect().await.map_err(|error| anyhow!(error))?;
+            let body = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+            Ok(Answer { status, body })
+        };
+        let answered = timeout(PATIENCE, answered).await;
+        answered.with_context(|| format!("{url} did not answer within {PATIENCE:?}"))?
     }
 }
 
