@@ -139,3 +139,49 @@ fn shape(plan: &SharedPlan, settings: &Settings) -> String {
     };
     hash.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shape_with(credentials: serde_json::Value) -> String {
+        let mut sidecar = json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegrationSidecar",
+            "metadata": {"name": "orders", "namespace": "store", "uid": "u"},
+            "spec": {
+                "image": "sidecar:1", "sharing": "Node",
+                "functions": [{"name": "once", "custom": {}}],
+            },
+        });
+        if !credentials.is_null() {
+            sidecar["spec"]["credentials"] = credentials;
+        }
+        let sidecar = serde_json::from_value(sidecar).unwrap();
+        let plan = SharedPlan::new(&sidecar, [], Vec::new()).unwrap();
+        shape(&plan, &Settings::default())
+    }
+
+    /// Another shape would replace the function pods of whoever upgrades.
+    #[test]
+    fn without_credentials_it_is_what_it_was_before_there_were_any() {
+        let settings = Settings::default();
+        let ids = (settings.slot_user, settings.slot_group);
+        let made_from = json!([[["once", 15000]], [], null, null, ids]);
+        assert_eq!(
+            shape_with(serde_json::Value::Null),
+            content_hash(&made_from).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_default_that_is_written_down_changes_nothing() {
+        let token = |token| json!({"system": {"serviceAccountToken": token}});
+        let absent = shape_with(token(json!({"audience": "audit"})));
+        let written = json!({"audience": "audit", "expirationSeconds": 3600});
+        assert_eq!(shape_with(token(written)), absent);
+        let other = json!({"audience": "audit", "expirationSeconds": 7200});
+        assert_ne!(shape_with(token(other)), absent);
+    }
+}

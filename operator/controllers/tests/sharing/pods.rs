@@ -111,6 +111,29 @@ async fn a_port_changes_when_function_pods_serve_on_all_nodes_and_callers_keep_t
     assert!(former.iter().all(|name| !left.contains(name)), "{left:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn function_pods_of_a_former_release_go_on() {
+    let api = scene();
+    let leader = Replica::lead(api.client());
+    put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+    let told = [("n1", json!({"shop": ["10.0.0.1"]}))];
+    until_function_pods(&api, &told).await;
+    drop(leader);
+    let mut pod = api.under(PODS).into_iter().find(is_function_pod).unwrap();
+    let path = format!("{PODS}{}", pod["metadata"]["name"].as_str().unwrap());
+    let key = "outrigger.dev/shape";
+    let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
+    let shape = labels.remove(key).unwrap();
+    pod["metadata"]["annotations"][key] = shape.clone();
+    api.put(&path, pod);
+    let _leader = Replica::lead(api.client());
+    api.until(&path, |pod| {
+        pod.unwrap()["metadata"]["labels"][key] == shape
+    })
+    .await;
+    until_function_pods(&api, &told).await;
+}
+
 /// Lets function pods become Ready; the names of all that are.
 fn serve(api: &ApiServer, which: impl Fn(&Value) -> bool) -> Vec<Value> {
     let pods = api.under(PODS).into_iter().filter(is_function_pod);

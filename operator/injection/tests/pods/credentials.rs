@@ -91,6 +91,20 @@ fn each_credential_is_a_read_only_volume_of_the_slots() {
 }
 
 #[test]
+fn a_default_that_is_written_down_changes_nothing() {
+    let plan = |seconds: Value| {
+        let mut token = json!({"audience": "audit"});
+        if !seconds.is_null() {
+            token["expirationSeconds"] = seconds;
+        }
+        with(&json!({"system": {"serviceAccountToken": token}}))
+    };
+    let found = injected(&web(), &plan(Value::Null)).unwrap();
+    assert_eq!(injected(&web(), &plan(json!(3600))).unwrap(), found);
+    assert_ne!(fields(&found, &plan(json!(7200))), Vec::<String>::new());
+}
+
+#[test]
 fn slots_get_the_applications_own_token_with_no_credential() {
     for credentials in [Value::Null, both()] {
         let found = injected(&web(), &with(&credentials)).unwrap();
