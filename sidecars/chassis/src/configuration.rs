@@ -234,9 +234,8 @@ impl Configuration {
 
     fn functions_of(&self, document: &Document) -> Result<Functions, String> {
         let functions = build(self.builder.as_ref(), document, &self.secrets)?;
-        let application = &document.application.name;
-        let functions = gated(functions, application, &self.waiting);
-        Ok(complete(functions, &self.ports))
+        let gated = gated(functions, &document.application.name, &self.waiting);
+        Ok(complete(gated, &self.ports))
     }
 
     fn put_in_use(&mut self, hash: String, functions: Hosted) {

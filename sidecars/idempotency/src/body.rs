@@ -1,6 +1,7 @@
 //! Reading a request's body: of the right type, within a limit, and always to its end.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -8,21 +9,24 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use outrigger_chassis::RequestBody;
+use parking_lot::Mutex;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// A body is given up when nothing of it arrives for this long.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Longest time to read a body, however steadily it comes: it takes up memory meanwhile.
+const READING: Duration = Duration::from_secs(60);
 /// Of a refused body this much is read, so that its connection can be kept.
 const MOST_DRAINED: u64 = 64 << 20;
-/// Documents of one function in memory at one time.
+/// Documents of one application in memory at one time.
 const BUDGET_BYTES: usize = 16 << 20;
-/// Documents of all functions, of whatever application.
+/// Documents of all applications.
 const MEMORY_BYTES: usize = 2 * BUDGET_BYTES;
 const BUDGET_WAIT: Duration = Duration::from_secs(5);
 const UNIT: usize = 1 << 10;
 
-/// A body is not taken. Except for the last three it was read to its end.
+/// A body is not taken. Except for the last four it was read to its end.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error(
@@ -43,6 +47,8 @@ pub(crate) enum Refused {
     BrokeOff { read: usize, message: String },
     #[error("nothing of the body arrived for {} s", SILENCE.as_secs())]
     Silent,
+    #[error("the body did not end within {} s", READING.as_secs())]
+    Slow,
 }
 
 impl Refused {
@@ -53,25 +59,51 @@ impl Refused {
             | Refused::ContentEncoding { .. }
             | Refused::TooLarge { .. }
             | Refused::Overloaded => false,
-            Refused::FarTooLarge { .. } | Refused::BrokeOff { .. } | Refused::Silent => true,
+            Refused::FarTooLarge { .. }
+            | Refused::BrokeOff { .. }
+            | Refused::Silent
+            | Refused::Slow => true,
         }
     }
 }
 
 /// Memory for documents, shared by all functions of the worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory(Arc<Semaphore>);
+pub(crate) struct Memory {
+    all: Arc<Semaphore>,
+    /// What each application may have of it, whatever its functions.
+    applications: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
+}
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory(Arc::new(Semaphore::new(MEMORY_BYTES / UNIT)))
+        Memory {
+            all: Arc::new(Semaphore::new(MEMORY_BYTES / UNIT)),
+            applications: Arc::default(),
+        }
     }
 }
 
-/// One function's share of it, for all its requests.
+impl Memory {
+    /// For a function's documents of at most `limit` bytes.
+    pub(crate) fn budget(&self, application: &str, limit: usize) -> Budget {
+        let mut applications = self.applications.lock();
+        applications.retain(|_, units| units.strong_count() > 0);
+        let known = applications.get(application).and_then(Weak::upgrade);
+        let units = known.unwrap_or_else(|| Arc::new(Semaphore::new(BUDGET_BYTES / UNIT)));
+        applications.insert(application.to_owned(), Arc::downgrade(&units));
+        Budget {
+            units,
+            memory: Arc::clone(&self.all),
+            limit,
+        }
+    }
+}
+
+/// An application's share of it, for the requests of one of its functions.
 pub(crate) struct Budget {
-    units: Semaphore,
-    memory: Memory,
+    units: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
     limit: usize,
 }
 
@@ -81,7 +113,7 @@ pub(crate) struct Document<'b> {
     share: Share<'b>,
 }
 
-/// What a document takes of its function's budget and of the memory for all.
+/// What a document takes of its application's budget and of the memory for all.
 pub(crate) struct Share<'b> {
     _units: SemaphorePermit<'b>,
     _memory: OwnedSemaphorePermit,
@@ -95,15 +127,6 @@ impl<'b> Document<'b> {
 }
 
 impl Budget {
-    /// For documents of at most `limit` bytes.
-    pub(crate) fn new(limit: usize, memory: Memory) -> Budget {
-        Budget {
-            units: Semaphore::new(BUDGET_BYTES.max(limit).div_ceil(UNIT)),
-            memory,
-            limit,
-        }
-    }
-
     /// Reads a document.
     pub(crate) async fn read(
         &self,
@@ -111,12 +134,15 @@ impl Budget {
         mut body: RequestBody,
     ) -> Result<Document<'_>, Refused> {
         let refused = match self.admit(headers).await {
-            Ok((expected, share)) => match collect(&mut body, self.limit, expected).await {
-                Ok(bytes) => {
-                    return Ok(Document { bytes, share });
+            Ok((expected, share)) => {
+                let reading = timeout(READING, collect(&mut body, self.limit, expected));
+                match reading.await.unwrap_or(Err(Refused::Slow)) {
+                    Ok(bytes) => {
+                        return Ok(Document { bytes, share });
+                    }
+                    Err(refused) => refused,
                 }
-                Err(refused) => refused,
-            },
+            }
             Err(refused) => refused,
         };
         if refused.is_unread() {
@@ -149,7 +175,7 @@ impl Budget {
         let units = u32::try_from(expected.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let share = async {
             let own = self.units.acquire_many(units).await?;
-            let memory = Arc::clone(&self.memory.0).acquire_many_owned(units).await?;
+            let memory = Arc::clone(&self.memory).acquire_many_owned(units).await?;
             Ok::<_, AcquireError>(Share {
                 _units: own,
                 _memory: memory,
@@ -172,7 +198,12 @@ enum DrainError {
     Refused(Refused),
 }
 
-async fn drain(mut body: RequestBody) -> Result<(), DrainError> {
+async fn drain(body: RequestBody) -> Result<(), DrainError> {
+    let drained = timeout(READING, drain_all(body)).await;
+    drained.unwrap_or(Err(DrainError::Refused(Refused::Slow)))
+}
+
+async fn drain_all(mut body: RequestBody) -> Result<(), DrainError> {
     let mut drained = 0_u64;
     let mut read = 0;
     while let Some(data) = next(&mut body, read).await.map_err(DrainError::Refused)? {
@@ -261,8 +292,11 @@ fn quote(value: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
+    use bytes::Bytes;
+    use futures::{FutureExt, stream};
     use http::HeaderValue;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use outrigger_chassis::full;
 
     use super::*;
@@ -277,19 +311,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn functions_have_a_share_each_and_a_bound_in_common() {
+    async fn applications_have_a_share_each_and_a_bound_in_common() {
         let memory = Memory::default();
-        let budgets = [(); 3].map(|()| Budget::new(LARGEST, memory.clone()));
+        let budgets = ["bank", "shop", "zoo"].map(|name| memory.budget(name, LARGEST));
         let [one, two, three] = &budgets;
+        let other_of_one = memory.budget("bank", LARGEST);
         let headers = headers(LARGEST);
         let mut held = one.admit(&headers).await.ok();
         assert!(held.is_some());
         // The first has used its share, and the second has one.
         assert!(one.admit(&headers).now_or_never().is_none());
+        assert!(other_of_one.admit(&headers).now_or_never().is_none());
         let _second = two.admit(&headers).await.ok().unwrap();
         let refused = three.read(&headers, full("{}")).await;
         assert_eq!(refused.err(), Some(Refused::Overloaded));
         held.take();
         assert!(three.admit(&headers).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_ever_so_slowly_is_given_up() {
+        let drip = stream::unfold((), |()| async {
+            tokio::time::sleep(SILENCE / 2).await;
+            Some((Ok(Frame::data(Bytes::from_static(b" "))), ()))
+        });
+        let budget = Memory::default().budget("shop", LARGEST);
+        let body = StreamBody::new(drip).boxed_unsync();
+        let refused = budget.read(&headers(LARGEST), body).await;
+        assert_eq!(refused.err(), Some(Refused::Slow));
     }
 }

@@ -5,7 +5,7 @@ use outrigger_control::parameters::Idempotency;
 use outrigger_control::{Document, FunctionKind};
 use prometheus_client::registry::Registry;
 
-use crate::body::{Budget, Memory};
+use crate::body::Memory;
 use crate::entries::Entries;
 use crate::metrics::Metrics;
 use crate::store::{Scope, Store, Stores, Target};
@@ -69,7 +69,10 @@ impl Builder for IdempotencyBuilder {
                 function: function.name.clone(),
                 member: store.join(&document.application.name),
             };
-            let budget = Budget::new(parameters.max_document_bytes, self.memory.clone());
+            let application = &document.application.name;
+            let budget = self
+                .memory
+                .budget(application, parameters.max_document_bytes);
             let store = Arc::clone(&store);
             let entries = Entries::new(scope, parameters, budget, store, self.metrics.clone());
             let entries: Arc<dyn Function> = Arc::new(entries);

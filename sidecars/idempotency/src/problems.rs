@@ -35,7 +35,9 @@ pub(crate) fn body(refused: &Refused) -> Problem {
         Refused::BrokeOff { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "body-incomplete", detail)
         }
-        Refused::Silent => Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail),
+        Refused::Silent | Refused::Slow => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
+        }
     }
 }
 

@@ -110,6 +110,16 @@ struct Gate {
     successor: Option<Arc<Gated>>,
 }
 
+impl Gate {
+    /// Why nobody waits here who came after so many dismissals; `None` if it is worth while.
+    fn shut_for(&self, dismissals: u64) -> Option<Shut> {
+        if let Some(successor) = &self.successor {
+            return Some(Shut::Replaced(Arc::clone(successor)));
+        }
+        (self.is_retired || self.dismissals != dismissals).then_some(Shut::Dismissed)
+    }
+}
+
 /// Why a function cannot be entered.
 enum Shut {
     /// It was not opened in time.
@@ -136,6 +146,8 @@ impl Gated {
         let dismissals = gate.borrow().dismissals;
         let entered = async {
             loop {
+                // Before the attempt: what changes after it is waited for.
+                let shut = gate.borrow_and_update().shut_for(dismissals);
                 let entered = self.gate.send_if_modified(|gate| {
                     gate.busy += u64::from(gate.is_open);
                     gate.is_open
@@ -143,14 +155,8 @@ impl Gated {
                 if entered {
                     return Ok(Pass(Arc::clone(self)));
                 }
-                {
-                    let gate = gate.borrow_and_update();
-                    if let Some(successor) = &gate.successor {
-                        return Err(Shut::Replaced(Arc::clone(successor)));
-                    }
-                    if gate.is_retired || gate.dismissals != dismissals {
-                        return Err(Shut::Dismissed);
-                    }
+                if let Some(shut) = shut {
+                    return Err(shut);
                 }
                 // The sender lives as long as `self`.
                 let _ = gate.changed().await;

@@ -1,5 +1,6 @@
 //! Entries in PostgreSQL. Its unique constraint decides which of several documents is stored.
 
+mod check;
 mod connection;
 mod error;
 mod pool;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ pub(crate) use pool::Connections;
 pub(crate) use shared::Stores;
 pub(crate) use shares::Member;
 
+use self::check::Checking;
 use self::connection::Connector;
 use self::pool::{Lease, Pool};
 use self::shares::Shares;
@@ -31,9 +33,6 @@ use crate::key::Key;
 
 /// Time for one request, over all attempts, in seconds.
 const REQUEST_SECONDS: u64 = 8;
-/// Time to say whether the store is warm, in milliseconds: less than callers wait, so that they
-/// learn which server it is that gives no answer.
-const WARM_MILLISECONDS: u64 = 1500;
 /// An attempt is repeated when its connection broke or its entry was committed by another session
 /// in between. Both end after one repetition, unless the server keeps failing.
 const ATTEMPTS: usize = 4;
@@ -84,6 +83,9 @@ pub(crate) struct Store {
     ensured: AtomicBool,
     swept: Mutex<Option<Instant>>,
     trimmer: OnceLock<AbortHandle>,
+    /// The check that goes on, for all who want one: they come at the same time, from every
+    /// function, and a connection each would keep requests waiting.
+    checking: Mutex<Option<(AbortHandle, Checking)>>,
 }
 
 impl Store {
@@ -96,6 +98,7 @@ impl Store {
             ensured: AtomicBool::new(false),
             swept: Mutex::new(None),
             trimmer: OnceLock::new(),
+            checking: Mutex::new(None),
         })
     }
 
@@ -110,41 +113,6 @@ impl Store {
 
     pub(crate) fn connections(&self) -> Connections {
         self.pool.connections()
-    }
-
-    /// Opens a connection, if there is none, and checks that entries can be stored over it. A check
-    /// that takes longer goes on, so that a later call finds the connection of a slow server.
-    pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), StoreError> {
-        self.keep_trim();
-        let store = Arc::clone(self);
-        let check = tokio::spawn(async move { store.check().await });
-        match timeout(Duration::from_millis(WARM_MILLISECONDS), check).await {
-            Ok(Ok(checked)) => checked,
-            Ok(Err(panic)) => Err(StoreError::before(Kind::Failed, panic.to_string())),
-            Err(_) => {
-                let silent = || {
-                    let message = format!("gave no answer within {WARM_MILLISECONDS} ms");
-                    StoreError::before(Kind::Timeout, message)
-                };
-                Err(self.pool.failure().unwrap_or_else(silent).at(&self.server))
-            }
-        }
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let warm = async {
-            let lease = self.pool.get(None).await?;
-            let checked = async {
-                schema::ensure(&lease).await?;
-                lease.prepare_put().await?;
-                Ok(())
-            }
-            .await;
-            lease.settle(checked)
-        };
-        let warm = warm.await.map_err(|error| error.at(&self.server));
-        self.ensured.store(warm.is_ok(), Ordering::Release);
-        warm
     }
 
     /// Stores a document unless its key is taken.
@@ -345,7 +313,7 @@ impl Store {
                     // A standby stays warm through the database's restarts. If it cannot, the
                     // next request says why.
                     if store.pool.is_empty() {
-                        let _ = store.check().await;
+                        let _ = store.checking().await;
                     }
                 }
             };
