@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::node::{Fault, Node};
 use crate::replica::Replica;
 use crate::shop::{
-    POD, SIDECAR, edit, empty_shop, is_updated, owners, preflights, put_pod, recreating, says,
-    set_image, shop, until_phase,
+    POD, SIDECAR, edit, empty_shop, images, is_updated, owners, preflights, put_pod, recreating,
+    says, set_image, shop, until_phase,
 };
 
 /// What happens to application `shop` with its one pod.
@@ -142,6 +142,12 @@ impl Plot for UpdatedMeanwhile {
 
     async fn play(api: &ApiServer, node: &Node) {
         is_taken_back(api, node).await;
+        // Otherwise a fast operator would write one image more than a slow one.
+        let is_back = |_: Option<&Value>| {
+            let images = images(api);
+            images.iter().all(|image| !image.ends_with("sidecar-2"))
+        };
+        api.until(POD, is_back).await;
         set_image(api, "sidecar:3");
         is_updated(api, "sidecar:3").await;
     }
