@@ -16,8 +16,10 @@ use crate::tenancy::Hosted;
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
-/// In one of so many attempts, applications that were warm are asked again.
+/// In one of so many attempts, those that were warm are asked again.
 const ROUNDS: u32 = 5;
+/// Stands for the application of a sidecar that is not shared.
+const OWN: &str = "";
 
 /// Asks every function once whether it is warm; otherwise says which is not, and why.
 pub(crate) async fn check(functions: &Functions) -> Result<(), String> {
@@ -61,8 +63,8 @@ pub(crate) async fn until_warm(functions: &Functions, mut report: impl FnMut(Res
 
 /// Warms the functions of the newest configuration.
 ///
-/// Applications that share a sidecar are warmed each for itself. They are asked again and again, so
-/// that both slots know at a swap whose store is away.
+/// They are asked again and again, so that both slots know at a swap whose store is away.
+/// Applications that share a sidecar are asked each for itself.
 pub(crate) struct Warmth {
     state: watch::Sender<Result<(), String>>,
     cold: watch::Sender<Cold>,
@@ -87,6 +89,11 @@ impl Warmth {
         self.state.subscribe()
     }
 
+    /// Lets others say that the functions were found not to be warm.
+    pub(crate) fn doubt(&self) -> Doubt {
+        Doubt(self.state.clone())
+    }
+
     /// The applications that are not warm.
     pub(crate) fn cold(&self) -> watch::Receiver<Cold> {
         self.cold.subscribe()
@@ -100,28 +107,46 @@ impl Warmth {
         let (state, cold) = (self.state.clone(), self.cold.clone());
         state.send_modify(|now| *now = Err("the functions are being warmed".to_owned()));
         self.attempt = Some(tokio::spawn(async move {
-            let Some(tenants) = functions.tenants() else {
-                cold.send_replace(Cold::new());
-                return until_warm(functions.all(), |answer| {
-                    if let Err(reason) = &answer {
-                        tracing::warn!(reason, "Functions are not warm");
-                    }
-                    state.send_modify(|now| *now = answer);
-                })
-                .await;
-            };
-            attend(tenants, |found| {
-                tell(cold.borrow().clone(), found);
-                let answer = some_warm(tenants.len(), found);
-                cold.send_if_modified(|now| replace(now, found.clone()));
-                state.send_if_modified(|now| replace(now, answer));
-            })
-            .await;
+            match functions.tenants() {
+                Some(tenants) => {
+                    let report = |found: &Cold| {
+                        tell(cold.borrow().clone(), found);
+                        let answer = some_warm(tenants.len(), found);
+                        cold.send_if_modified(|now| replace(now, found.clone()));
+                        state.send_if_modified(|now| replace(now, answer));
+                    };
+                    attend(tenants, report).await;
+                }
+                None => {
+                    cold.send_replace(Cold::new());
+                    let own = BTreeMap::from([(OWN.to_owned(), functions.all().clone())]);
+                    let report = |found: &Cold| {
+                        let answer = found.get(OWN).cloned().map_or(Ok(()), Err);
+                        if state.send_if_modified(|now| replace(now, answer))
+                            && let Err(reason) = &*state.borrow()
+                        {
+                            tracing::warn!(reason, "Functions are not warm");
+                        }
+                    };
+                    attend(&own, report).await;
+                }
+            }
         }));
     }
 }
 
-/// Asks every application, for ever: those that are not warm soon again, the others now and then.
+/// See [`Warmth::doubt`].
+pub(crate) struct Doubt(watch::Sender<Result<(), String>>);
+
+impl Doubt {
+    /// The functions are not warm, until they are asked next.
+    pub(crate) fn tell(&self, reason: String) {
+        tracing::warn!(reason, "Functions are not warm");
+        self.0.send_modify(|now| *now = Err(reason));
+    }
+}
+
+/// Asks the functions of every application, for ever: those that are not warm soon again, the others now and then.
 async fn attend(tenants: &BTreeMap<String, Functions>, mut report: impl FnMut(&Cold)) {
     let mut cold = Cold::new();
     for round in 0_u32.. {
@@ -253,6 +278,29 @@ mod tests {
             reason.unwrap_err(),
             "the functions were not warm within 2 s"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn functions_whose_store_goes_away_are_not_warm_any_more() {
+        let function: Arc<dyn Function> = Arc::new(WarmOnce(AtomicU32::new(0)));
+        let once = Functions::from([("entries".to_owned(), function)]);
+        let mut warmth = Warmth::new();
+        let mut watch = warmth.watch();
+        warmth.begin(Arc::new(Hosted::own(once)));
+        watch.wait_for(Result::is_ok).await.unwrap();
+        let cold = Err("function entries: the store went away".to_owned());
+        watch.wait_for(|state| *state == cold).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubt_lasts_until_the_functions_are_asked_next() {
+        let mut warmth = Warmth::new();
+        let mut watch = warmth.watch();
+        warmth.begin(functions(&[("entries", 1)]));
+        watch.wait_for(Result::is_ok).await.unwrap();
+        warmth.doubt().tell("it was away for a moment".to_owned());
+        assert!(watch.borrow_and_update().is_err());
+        watch.wait_for(Result::is_ok).await.unwrap();
     }
 
     fn tenants(attempts: &[(&str, u32)]) -> Arc<Hosted> {

@@ -78,6 +78,8 @@ fn written(change: &PodChange, sidecar: &str) -> Option<(EventType, &'static str
             "HandoverAborted",
             format!("Pod {pod}: slot {standby} did not take over; slot {active} goes on{lasted}"),
         )),
+        // The time of its limit begins anew.
+        (Phase::Warm, Phase::Warm) => None,
         (_, Phase::Warm) => normal(
             "StandbyStarted",
             format!(

@@ -12,6 +12,9 @@ use crate::revision::Failure;
 
 /// Longest time of a new slot to become warm while the old one is.
 const WARM_LIMIT: SignedDuration = SignedDuration::from_secs(60);
+/// How often the limit begins anew while a store is away: what is back for both is seen by one slot
+/// before the other.
+const AWAY: SignedDuration = SignedDuration::from_secs(15);
 /// How many aborted handovers are a failure.
 const ABORTS: u64 = 3;
 
@@ -162,10 +165,16 @@ impl Swap<'_> {
         };
         let what = format!("slot {new} is not warm: {why}");
         let old_is_warm = self.report(new.peer()).is_some_and(|report| report.warm);
-        if self.judged(new) && old_is_warm && self.elapsed() >= WARM_LIMIT {
-            return Some(self.failed(reason::REVISION_FAILED, &what));
+        let late = self.elapsed() >= WARM_LIMIT;
+        if self.judged(new) {
+            if late && old_is_warm {
+                return Some(self.failed(reason::REVISION_FAILED, &what));
+            }
+            if self.elapsed() >= AWAY && !old_is_warm {
+                return Some(self.phase(Phase::Warm));
+            }
         }
-        let reason = match self.elapsed() >= WARM_LIMIT {
+        let reason = match late || !old_is_warm {
             true => reason::WAITING,
             false => reason::SWAPPING,
         };

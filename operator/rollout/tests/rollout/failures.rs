@@ -1,5 +1,6 @@
 //! Images that fail in a pod.
 
+use jiff::SignedDuration;
 use outrigger_api::RollbackSpec;
 use outrigger_api::conditions::reason;
 use outrigger_control::{Phase, Slot};
@@ -85,6 +86,30 @@ fn an_image_that_stays_cold_while_the_old_one_is_warm_fails() {
         message.contains("slot b is not warm: store is away"),
         "{message}"
     );
+}
+
+#[test]
+fn a_store_that_was_away_for_long_and_is_back_for_the_old_slot_first_fails_no_image() {
+    let mut world = World::new("good:1", &[("web-0", "node-0")]);
+    world.settle();
+    world.set_image("good:2");
+    world.until_phase("web-0", Phase::Warm);
+    world.pod_mut("web-0").away = &Slot::BOTH;
+    let away = world.now;
+    world.until(|world| world.now > away + SignedDuration::from_mins(2));
+    let waiting = world.decide().summary;
+    assert_eq!(waiting.reason, reason::WAITING);
+    assert!(
+        waiting.message.contains("slot b is not warm"),
+        "{}",
+        waiting.message
+    );
+    world.pod_mut("web-0").away = &[Slot::B];
+    let back = world.now;
+    world.until(|world| world.now > back + SignedDuration::from_secs(30));
+    assert_eq!(world.pod("web-0").order().phase, Phase::Warm);
+    world.pod_mut("web-0").away = &[];
+    assert_eq!(world.settle().summary.message, "1 of 1 pods have good:2");
 }
 
 #[test]

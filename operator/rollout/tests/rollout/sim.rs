@@ -107,6 +107,8 @@ pub(crate) struct SimPod {
     trying: u32,
     /// Ticks from the request to stop to the next container.
     pub(crate) stops_after: u32,
+    /// The slots that do not reach the store.
+    pub(crate) away: &'static [Slot],
     /// Applications that are cold with every image.
     pub(crate) cold_tenants: &'static [&'static str],
     /// Applications whose configuration every image refuses.
@@ -181,6 +183,7 @@ impl SimPod {
             lost: false,
             trying: 0,
             stops_after: 4,
+            away: &[],
             cold_tenants: &[],
             refused_tenants: &[],
             present: match order.single {
@@ -458,6 +461,7 @@ impl SimPod {
         let config = self.read.config.of(slot).clone();
         let behaviour = Behaviour::of(&state.image);
         let picky = behaviour == Behaviour::Picky;
+        let warm = state.warm() && !self.away.contains(&slot);
         let role = match self.active == slot {
             true => Role::Active,
             false => Role::Standby,
@@ -470,8 +474,8 @@ impl SimPod {
             pair: self.pair,
             order_term: Some(self.read.term),
             order_refused: None,
-            warm: state.warm(),
-            not_warm: (!state.warm()).then(|| "store is away".into()),
+            warm,
+            not_warm: (!warm).then(|| "store is away".into()),
             cold_tenants: troubled(self.cold_tenants, behaviour == Behaviour::Partial),
             configuration: ConfigurationReport {
                 hash: (!picky).then(|| config.clone()),

@@ -35,7 +35,7 @@ use crate::status::Status;
 use crate::supervisor::channel::{Channel, Message};
 use crate::tenancy::{Gates, Hosted, Peers};
 use crate::traffic::Traffic;
-use crate::warmth::Warmth;
+use crate::warmth::{Doubt, Warmth};
 use crate::{Builder, Leave, Secrets, limits};
 use control::{Direction, Follower};
 use own::Owning;
@@ -98,6 +98,7 @@ struct Worker {
     exclusives: Exclusives,
     direction: watch::Receiver<Direction>,
     warm: watch::Receiver<Result<(), String>>,
+    doubt: Doubt,
     status: Arc<Status>,
     stop: Stop,
     attempts: Attempts,
@@ -150,7 +151,7 @@ impl Worker {
         let own_metrics = registry.sub_registry_with_prefix(METRICS);
         let traffic = Arc::new(Traffic::new(&settings.listen, own_metrics));
         let warmth = Warmth::new();
-        let warm = warmth.watch();
+        let (warm, doubt) = (warmth.watch(), warmth.doubt());
         let status = Arc::new(Status::new(
             &settings,
             state.clone(),
@@ -202,6 +203,7 @@ impl Worker {
             functions,
             direction,
             warm,
+            doubt,
             status,
             stop,
             attempts: Attempts::default(),

@@ -142,9 +142,8 @@ impl Worker {
             () = link.ended() => return Obeyed::Next(self.lost(link, passing).await),
         };
         if let Err(reason) = tested {
-            self.attempts.failed();
-            self.status
-                .not_handed_over(format!("the self-test failed: {reason}"));
+            // Nothing was attempted: what keeps a store away is no fault of this image.
+            self.doubt.tell(reason);
             return Obeyed::Later(link, passing);
         }
         self.take(link, passing, Some(term)).await
