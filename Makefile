@@ -86,9 +86,11 @@ test-unit: tools ## Run the tests that need no cluster
 	cargo test --workspace --locked
 
 .PHONY: test-fake
-test-fake: lab-up ## Compare the answers of the API server in memory with those of the lab's; needs a lab without Outrigger
+test-fake: lab-up ## Compare the answers of the API server in memory with those of the lab's; removes Outrigger there
 	$(STEP) "the API server in memory beside the lab's"
+	@cargo build --quiet --locked --package outrigger-faults --bin replay
 	@eval "$$($(LAB) env)"; \
+		"$$($(LAB) tool helm)" uninstall outrigger --namespace outrigger-system --ignore-not-found --wait; \
 		"$$($(LAB) tool kubectl)" apply --server-side --filename charts/outrigger-crds/files; \
 		cargo run --quiet --locked --package outrigger-faults --bin replay
 
