@@ -5,6 +5,7 @@ mod apply;
 mod configuration;
 mod decide;
 mod documents;
+mod memory;
 mod metrics;
 mod read;
 mod reconcile;

@@ -13,7 +13,7 @@ use outrigger_rollout::{Action as Act, Consumers, Decision, carriers};
 use super::apply::{self, ApplyError};
 use super::read::{self, Found};
 use super::watched::{Watched, key};
-use super::{decide, report, validate};
+use super::{decide, refusals, report, validate};
 use crate::metrics::Controller;
 use crate::sharing::Sharing;
 use crate::status::{self, Progress, Summary};
@@ -86,7 +86,7 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let applications = validate::validate(&found);
     let sharing = watched.context.sharings.get(sidecar);
     let shared = sharing.as_ref().and_then(Sharing::plan);
-    let refused = watched.refusals.recall(&uid(sidecar), &found.pods);
+    let refused = refusals::still(watched.refusals.recall(&uid(sidecar)), &found.pods);
     let decided = decide::decided(
         &found,
         &applications,
@@ -111,9 +111,8 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
             return interrupted(sidecar, watched, decision.status, error.into()).await;
         }
     };
-    watched
-        .refusals
-        .remember(&uid(sidecar), refused, &outcomes.refusals);
+    let refused = refusals::after(refused, &outcomes.refusals);
+    watched.refusals.remember(&uid(sidecar), refused);
     // A swap does not wait for slots at rest.
     let busy = !decision.ask.is_empty() || !decision.actions.is_empty();
     let settled = !busy && settle(&found, watched).await;

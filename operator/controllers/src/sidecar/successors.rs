@@ -1,7 +1,7 @@
 //! With the strategy Recreate: the controllers of pods that are evicted, and the pods that these are
 //! still to create.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,37 +12,12 @@ use outrigger_api::{IntegrationSidecar, UpdateStrategy};
 use outrigger_lookup::LookupError;
 use outrigger_plan::{Owners, revision_name};
 use outrigger_rollout::{Consumer, carriers};
-use parking_lot::Mutex;
 
 use super::watched::Watched;
 use crate::succession::{self, Controller};
 
 /// The controllers of a sidecar's pods, and whose pods they create.
-type Known = BTreeMap<String, (OwnerReference, Consumer)>;
-
-/// The controllers that had pods in a rollout, by UID of the sidecar: one whose last pod was evicted
-/// has none that would tell of it. A new leader does without.
-#[derive(Default)]
-pub(super) struct Remembered(Mutex<HashMap<String, Known>>);
-
-impl Remembered {
-    fn recall(&self, sidecar: &str) -> Known {
-        self.0.lock().get(sidecar).cloned().unwrap_or_default()
-    }
-
-    fn remember(&self, sidecar: &str, controllers: Known) {
-        let mut all = self.0.lock();
-        match controllers.is_empty() {
-            true => all.remove(sidecar),
-            false => all.insert(sidecar.to_owned(), controllers),
-        };
-    }
-
-    /// Forgets a sidecar that is gone.
-    pub(super) fn forget(&self, sidecar: &str) {
-        self.0.lock().remove(sidecar);
-    }
-}
+pub(super) type Known = BTreeMap<String, (OwnerReference, Consumer)>;
 
 /// What is known of the successors of pods.
 #[derive(Default)]

@@ -12,9 +12,9 @@ use outrigger_runtime::{Backoff, Backoffs};
 use tokio_util::sync::CancellationToken;
 
 use super::configuration::Settling;
-use super::refusals::Refusals;
+use super::memory::Memory;
 use super::slots::Slots;
-use super::successors::Remembered;
+use super::successors::Known;
 use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
 
 /// What the controller works with, beside the context of both.
@@ -26,10 +26,11 @@ pub(super) struct Watched {
     pub(super) trials: Mirror<Pod>,
     pub(super) slots: Slots,
     pub(super) settling: Settling,
-    /// The controllers whose pods are evicted.
-    pub(super) controllers: Remembered,
-    /// The pods whose evictions were refused.
-    pub(super) refusals: Refusals,
+    /// The controllers that had pods in a rollout: one whose last pod was evicted has none that
+    /// would tell of it.
+    pub(super) controllers: Memory<Known>,
+    /// Names of the pods whose evictions were refused, see [`super::refusals`].
+    pub(super) refusals: Memory<Vec<String>>,
     /// Looks in a row after which something could not be written because it had changed, by UID.
     pub(super) overtaken: Backoffs<String>,
 }
@@ -56,8 +57,8 @@ impl Watched {
             trials,
             slots: Slots::new(),
             settling: Settling::default(),
-            controllers: Remembered::default(),
-            refusals: Refusals::default(),
+            controllers: Memory::default(),
+            refusals: Memory::default(),
             overtaken: Backoffs::new(OVERTAKEN),
         };
         let feeds = Feeds {
