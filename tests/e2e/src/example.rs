@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::project;
 
@@ -54,6 +54,23 @@ impl Example {
             metadata.insert(field.to_owned(), namespace.into());
         }
         Ok(self)
+    }
+
+    /// The same application again under another name: its workload, and the IntegratedApp.
+    ///
+    /// # Errors
+    /// When there is no such object.
+    pub fn renamed(&self, name: &str) -> anyhow::Result<Example> {
+        let mut renamed = self.clone();
+        let labels = json!({"app.kubernetes.io/name": name});
+        let deployment = renamed.object("Deployment")?;
+        deployment["metadata"]["name"] = json!(name);
+        deployment["spec"]["selector"]["matchLabels"] = labels.clone();
+        deployment["spec"]["template"]["metadata"]["labels"] = labels;
+        let application = renamed.object("IntegratedApp")?;
+        application["metadata"]["name"] = json!(name);
+        application["spec"]["workloadRef"]["name"] = json!(name);
+        Ok(renamed)
     }
 
     /// The object of a kind, to change.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::placements::{Found, LocalShare, Placement, Placements, share};
 use crate::load::Latency;
+use crate::swap::PHASES;
 
 /// The figures of the swaps, from the client, from PostgreSQL and from the API server.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -157,15 +158,6 @@ impl Report {
 
 /// How many characters of an image's name are shown.
 const IMAGE_WIDTH: usize = 22;
-/// The phases in the order in which a pod goes through them.
-const PHASES: [&str; 6] = [
-    "Preflight",
-    "PatchStandby",
-    "Warm",
-    "Handover",
-    "Soak",
-    "PatchOld",
-];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

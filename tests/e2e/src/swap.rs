@@ -7,6 +7,16 @@ use outrigger_control::Phase;
 
 use crate::observe::PhaseChange;
 
+/// The phases in the order in which a pod goes through them.
+pub const PHASES: [&str; 6] = [
+    "Preflight",
+    "PatchStandby",
+    "Warm",
+    "Handover",
+    "Soak",
+    "PatchOld",
+];
+
 /// A swap of one sidecar's image in all its pods.
 #[derive(Clone, Debug)]
 pub struct Swap {

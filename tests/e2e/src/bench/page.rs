@@ -9,18 +9,10 @@ use serde::de::DeserializeOwned;
 use super::{
     Figures, FleetFigures, KillFigures, Quantiles, ROWS, Replacement, TenantFigures, WayFigures,
 };
+use crate::swap::PHASES;
 
 const BEGIN: &str = "<!-- Written by `make bench-swap`: begin -->";
 const END: &str = "<!-- Written by `make bench-swap`: end -->";
-/// The phases of a swap, in order.
-const PHASES: [&str; 6] = [
-    "Preflight",
-    "PatchStandby",
-    "Warm",
-    "Handover",
-    "Soak",
-    "PatchOld",
-];
 
 /// Everything that was measured; parts that were not are absent.
 #[derive(Debug, Default)]

@@ -17,7 +17,6 @@ use super::ground::example;
 use super::measure::{Load, Run};
 use super::{Images, Quantiles};
 use crate::cluster;
-use crate::example::Example;
 use crate::install::is_rolled_out;
 use crate::shop::{APPLICATION, SIDECAR, condition_is};
 use crate::site::Site;
@@ -157,7 +156,7 @@ async fn open(site: &Site, images: &Images) -> anyhow::Result<[Pod; 2]> {
     sidecar["tenantLimits"] = json!({"requestsPerSecond": SHARE + SHARE / 10});
     let template = &mut modest.object("Deployment")?["spec"]["template"]["spec"];
     template["nodeSelector"] = json!({"kubernetes.io/hostname": node});
-    let greedy = renamed(&modest, GREEDY)?;
+    let greedy = modest.renamed(GREEDY)?;
     let kinds = ["Namespace", "Secret", "IntegrationSidecar", "IntegratedApp"];
     site.cluster.apply(&modest.of_kinds(&kinds)).await?;
     site.cluster
@@ -184,20 +183,6 @@ async fn open(site: &Site, images: &Images) -> anyhow::Result<[Pod; 2]> {
     })
     .await?;
     Ok([pod(site, APPLICATION).await?, pod(site, GREEDY).await?])
-}
-
-/// The workload and the application of an example under another name.
-fn renamed(example: &Example, name: &str) -> anyhow::Result<Example> {
-    let mut renamed = example.clone();
-    let names = json!({"app.kubernetes.io/name": name});
-    let deployment = renamed.object("Deployment")?;
-    deployment["metadata"]["name"] = json!(name);
-    deployment["spec"]["selector"]["matchLabels"] = names.clone();
-    deployment["spec"]["template"]["metadata"]["labels"] = names;
-    let application = renamed.object("IntegratedApp")?;
-    application["metadata"]["name"] = json!(name);
-    application["spec"]["workloadRef"]["name"] = json!(name);
-    Ok(renamed)
 }
 
 async fn pod(site: &Site, name: &str) -> anyhow::Result<Pod> {

@@ -7,7 +7,7 @@ use futures::{FutureExt, TryFutureExt};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, EvictParams, ListParams};
-use outrigger_control::{Phase, layout};
+use outrigger_control::Phase;
 use outrigger_e2e::cluster;
 use outrigger_e2e::load::{Orders, Outcome, verify};
 use outrigger_e2e::observe::{Observer, Totals};
@@ -16,7 +16,7 @@ use outrigger_e2e::trial::run_name;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use crate::operator_killed::seen;
+use crate::operator_killed::{no_preflight_left, seen};
 use crate::scene::{PATIENCE, Scene, Test, test};
 
 /// For each swap the phases in which something happens, the first well before the second. `None`
@@ -235,18 +235,4 @@ fn in_phase(observer: &Observer, phase: Option<Phase>) -> anyhow::Result<Pod> {
 
 fn told(phase: Option<Phase>) -> String {
     phase.map_or_else(|| "Preflight".to_owned(), |phase| phase.to_string())
-}
-
-async fn no_preflight_left(scene: Scene<'_>) -> anyhow::Result<()> {
-    let pods = scene.pods();
-    let label = layout::PREFLIGHT_LABEL;
-    cluster::wait_all(
-        &pods,
-        label,
-        "no preflight left",
-        PATIENCE,
-        |pods: &[Pod]| pods.is_empty(),
-    )
-    .await
-    .map(drop)
 }

@@ -65,7 +65,6 @@ struct End {
     active_changed: bool,
     same_revision: bool,
     same_configuration: bool,
-    preflights: usize,
 }
 
 /// A calm swap, and one in which the operator is killed when a phase is seen; `None` stands for the
@@ -119,21 +118,27 @@ async fn end(
     let after = slots::active(&pod, SIDECAR).await?;
     assert_eq!(order.phase, Phase::Rest);
     assert_eq!(order.active, after);
-    let pods = scene.pods();
-    let preflights = cluster::wait_all(
-        &pods,
-        layout::PREFLIGHT_LABEL,
-        "no preflight left",
-        PATIENCE,
-        |pods: &[Pod]| pods.is_empty(),
-    );
+    no_preflight_left(scene).await?;
     Ok(End {
         totals: observer.totals(),
         active_changed: before != after,
         same_revision: order.revision.a == order.revision.b,
         same_configuration: order.config.a == order.config.b,
-        preflights: preflights.await?.len(),
     })
+}
+
+pub(crate) async fn no_preflight_left(scene: Scene<'_>) -> anyhow::Result<()> {
+    let pods = scene.pods();
+    let label = layout::PREFLIGHT_LABEL;
+    cluster::wait_all(
+        &pods,
+        label,
+        "no preflight left",
+        PATIENCE,
+        |pods: &[Pod]| pods.is_empty(),
+    )
+    .await
+    .map(drop)
 }
 
 /// Waits for a phase.

@@ -31,22 +31,6 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The workload and the application of the example under another name.
-fn other(example: &mut Example) -> anyhow::Result<Example> {
-    let mut other = example.clone();
-    let names = json!({"app.kubernetes.io/name": OTHER});
-    let deployment = other.object("Deployment")?;
-    deployment["metadata"]["name"] = json!(OTHER);
-    deployment["spec"]["selector"]["matchLabels"] = names.clone();
-    deployment["spec"]["template"]["metadata"]["labels"] = names;
-    let application = other.object("IntegratedApp")?;
-    application["metadata"]["name"] = json!(OTHER);
-    application["spec"]["workloadRef"]["name"] = json!(OTHER);
-    let parameters = &mut application["spec"]["sidecars"][0]["parameters"][0];
-    parameters["idempotency"]["maxDocumentBytes"] = json!(OTHER_LIMIT);
-    Ok(other)
-}
-
 async fn two_applications_of_a_node_share_one_function_pod_and_its_swap(
     scene: Scene<'_>,
 ) -> anyhow::Result<()> {
@@ -77,11 +61,14 @@ async fn two_applications_of_a_namespace_share_two_function_pods_and_their_swap(
 /// image is swapped. Gives all pods of the three.
 async fn shared(
     scene: Scene<'_>,
-    mut example: Example,
+    example: Example,
     function_pods: usize,
 ) -> anyhow::Result<Vec<Pod>> {
     let cluster = scene.cluster();
-    let other = other(&mut example)?;
+    let mut other = example.renamed(OTHER)?;
+    let application = other.object("IntegratedApp")?;
+    let parameters = &mut application["spec"]["sidecars"][0]["parameters"][0];
+    parameters["idempotency"]["maxDocumentBytes"] = json!(OTHER_LIMIT);
     let kinds = ["Namespace", "Secret", "IntegrationSidecar", "IntegratedApp"];
     cluster.apply(&example.of_kinds(&kinds)).await?;
     cluster.apply(&other.of_kinds(&["IntegratedApp"])).await?;
