@@ -1,7 +1,8 @@
 //! The function of the sidecar: it reads a request to its end, notes its id, and answers with what
-//! it has read.
+//! it has read. Or it is asked for [messages](crate::messages), each of which it notes.
 
 use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,16 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use outrigger_chassis::{
-    Builder, Function, Functions, InvalidDocument, NotWarm, Problem, RequestBody, ResponseBody,
-    Secrets,
+    Builder, Exclusive, Function, HandOver, NotWarm, Problem, RequestBody, ResponseBody, Upgraded,
+    custom,
 };
-use outrigger_control::{Document, layout};
+use outrigger_control::layout;
 use parking_lot::Mutex;
+use serde::Deserialize;
 
+use crate::counter::Counter;
 use crate::ledger::{self, Ledger};
+use crate::messages;
 
 /// Header with the request's id.
 pub const ID: &str = "x-id";
@@ -28,19 +32,18 @@ pub const DELAY: &str = "x-delay-ms";
 /// Environment: seconds after which the process aborts, for an image that is to fail.
 pub const ENV_ABORT_AFTER: &str = "OUTRIGGER_BENCH_ABORT_AFTER";
 
-/// Makes the functions of the sidecar, which share a ledger.
-#[derive(Debug)]
-pub struct BenchBuilder {
-    noting: Arc<Noting>,
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parameters {
+    /// Whether each request gets a number too, from a count in memory that only one worker has.
+    #[serde(default)]
+    numbers: bool,
 }
 
-impl Default for BenchBuilder {
-    fn default() -> BenchBuilder {
-        abort_later();
-        BenchBuilder {
-            noting: Arc::new(Noting::new(&shared_directory())),
-        }
-    }
+/// Makes the functions of the sidecar, which share a ledger.
+pub fn builder() -> impl Builder {
+    abort_later();
+    custom(|parameters| Ok(Noting::new(&shared_directory(), parameters)))
 }
 
 /// The directory that both slots share.
@@ -60,38 +63,34 @@ fn abort_later() {
     }
 }
 
-impl Builder for BenchBuilder {
-    fn build(&self, document: &Document, _: &Secrets) -> Result<Functions, InvalidDocument> {
-        let functions = document.functions.iter().map(|function| {
-            let noting: Arc<dyn Function> = Arc::<Noting>::clone(&self.noting);
-            (function.name.clone(), noting)
-        });
-        Ok(functions.collect())
-    }
-}
-
 /// Notes each request.
 #[derive(Debug)]
 pub(crate) struct Noting {
     path: PathBuf,
     /// Opened by the first request: a preflight has no place for it.
     ledger: Mutex<Option<Ledger>>,
+    counter: Option<Arc<Counter>>,
 }
 
 impl Noting {
     /// With the ledger in a directory.
-    pub(crate) fn new(directory: &Path) -> Noting {
+    pub(crate) fn new(directory: &Path, Parameters { numbers }: Parameters) -> Noting {
         Noting {
             path: directory.join(ledger::FILE),
             ledger: Mutex::default(),
+            counter: numbers.then(|| Arc::new(Counter::new(directory))),
         }
     }
 
-    fn note(&self, id: u64) -> std::io::Result<()> {
+    pub(crate) fn note(&self, id: u64) -> io::Result<()> {
         let mut ledger = self.ledger.lock();
         match &*ledger {
             Some(ledger) => ledger.append(id),
             None => ledger.insert(Ledger::open(&self.path)?).append(id),
+        }?;
+        match &self.counter {
+            Some(counter) => counter.count(),
+            None => Ok(()),
         }
     }
 
@@ -127,7 +126,7 @@ impl Noting {
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
         self.note(id).map_err(|error| {
-            let detail = format!("cannot write {}: {error}", self.path.display());
+            let detail = format!("cannot note it at {}: {error}", self.path.display());
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-ledger", detail)
         })?;
         Ok(read.answer(id))
@@ -143,7 +142,26 @@ impl Function for Noting {
         self: Arc<Self>,
         request: Request<RequestBody>,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
-        async move { self.respond(request).await }.boxed()
+        async move {
+            match messages::are_asked_for(&request) {
+                true => messages::switch(),
+                false => self.respond(request).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn upgraded(
+        self: Arc<Self>,
+        state: Bytes,
+        connection: Upgraded,
+    ) -> BoxFuture<'static, Option<HandOver>> {
+        async move { messages::answer_all(&self, state, connection).await }.boxed()
+    }
+
+    fn exclusive(self: Arc<Self>) -> Option<Arc<dyn Exclusive>> {
+        let counter = self.counter.clone()?;
+        Some(counter)
     }
 
     fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {

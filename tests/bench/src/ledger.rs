@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the ledger in the directory that both slots share.
 pub const FILE: &str = "requests.ledger";
+/// Name of a second one beside it, of the numbers that requests got one after the other.
+pub const NUMBERS: &str = "numbers.ledger";
 
 /// An open ledger. Several processes may append to one file.
 #[derive(Debug)]
@@ -68,6 +70,20 @@ impl Verdict {
             verdict.unknown += u64::from(!answered && times > 0);
         }
         verdict
+    }
+
+    /// What a ledger of numbers says: so many requests were to get those from 1 on, each one.
+    pub fn of_numbers(requests: u64, numbers: &[u64]) -> Verdict {
+        Verdict::of(1, requests + 1, &[], numbers)
+    }
+
+    /// Both together.
+    pub fn and(self, other: Verdict) -> Verdict {
+        Verdict {
+            lost: self.lost + other.lost,
+            duplicated: self.duplicated + other.duplicated,
+            unknown: self.unknown + other.unknown,
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! was lost or done twice follows from the two, see [`ledger::Verdict`].
 
 pub mod control;
+mod counter;
 pub mod function;
 pub mod ledger;
+mod messages;
 pub mod record;
 pub mod successor;
 pub mod traffic;

@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
-use outrigger_bench::{control, function::BenchBuilder, successor};
+use outrigger_bench::{control, function, successor};
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("load") => code(control::main()),
         Some("successor") => code(successor::main()),
-        _ => outrigger_chassis::main(BenchBuilder::default),
+        _ => outrigger_chassis::main(function::builder),
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Shape {
     Pipelined,
     /// Streams of HTTP/2 without TLS, eight of a connection at a time.
     Http2,
+    /// Messages on connections that were upgraded to another protocol, two at a time, of which the
+    /// second comes in two parts, 10 ms apart.
+    Upgraded,
 }
 
 /// Counts, and what failed.
@@ -54,6 +57,10 @@ pub struct Outcome {
     pub sent: u64,
     /// Those that were answered rightly.
     pub answered: u64,
+    /// Those that were sent again, since the server had refused them unread: see RFC 9113, sections
+    /// 6.8 and 8.7. A request may be among them more than once.
+    #[serde(default)]
+    pub resent: u64,
     /// The others.
     pub failures: Vec<Failure>,
     /// Connections that the other side closed, without being asked to.

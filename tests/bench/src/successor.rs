@@ -24,7 +24,7 @@ use rustix::net::{
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::function::{Noting, shared_directory};
+use crate::function::{Noting, Parameters, shared_directory};
 
 /// Where the process that serves waits for the next one.
 const SOCKET: &str = "listener.sock";
@@ -47,7 +47,7 @@ pub fn main() -> anyhow::Result<()> {
         let successors =
             successors(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         let connections = GracefulShutdown::new();
-        let noting = Arc::new(Noting::new(&directory));
+        let noting = Arc::new(Noting::new(&directory, Parameters::default()));
         let succeeded = serve(&listener, &successors, &connections, &noting, &mut stop).await;
         drop(listener);
         // What does not end in time is closed with the process.

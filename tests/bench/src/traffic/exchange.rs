@@ -16,17 +16,19 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// What a slow answer takes.
 const SLOW: Duration = Duration::from_secs(3);
 /// Between the two parts of a head.
-const SPLIT: Duration = Duration::from_millis(10);
+pub(super) const SPLIT: Duration = Duration::from_millis(10);
 /// An upload's chunks and the pause after each.
 const CHUNKS: (usize, usize, Duration) = (16, 64 << 10, Duration::from_millis(16));
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection.
 pub(super) struct Connection {
-    stream: Box<dyn Stream>,
-    unread: Vec<u8>,
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) unread: Vec<u8>,
+    /// Messages that were answered since it was upgraded.
+    pub(super) messages: u64,
     kept: bool,
 }
 
@@ -40,7 +42,7 @@ pub(super) enum Failed {
 }
 
 impl Connection {
-    pub(super) async fn open(target: &str) -> io::Result<Connection> {
+    pub(super) async fn open(target: &str, shape: Shape) -> io::Result<Connection> {
         let stream: Box<dyn Stream> = match target.starts_with('/') {
             true => Box::new(UnixStream::connect(target).await?),
             false => {
@@ -49,11 +51,16 @@ impl Connection {
                 Box::new(stream)
             }
         };
-        Ok(Connection {
+        let mut connection = Connection {
             stream,
             unread: Vec::new(),
+            messages: 0,
             kept: true,
-        })
+        };
+        if shape == Shape::Upgraded {
+            connection.upgrade().await?;
+        }
+        Ok(connection)
     }
 
     /// Whether the other side did not say that it closes.
@@ -75,6 +82,9 @@ impl Connection {
         first: u64,
         count: u64,
     ) -> io::Result<Duration> {
+        if shape == Shape::Upgraded {
+            return self.write_messages(first, count).await;
+        }
         let mut text = String::new();
         for id in first..first + count {
             let _ = write!(text, "POST / HTTP/1.1\r\nhost: bench\r\n{ID}: {id}\r\n");
@@ -112,7 +122,8 @@ impl Connection {
             | Shape::NewConnection
             | Shape::Mixed
             | Shape::Pipelined
-            | Shape::Http2 => {
+            | Shape::Http2
+            | Shape::Upgraded => {
                 self.stream.write_all(text.as_bytes()).await?;
                 Ok(Duration::ZERO)
             }
@@ -121,23 +132,25 @@ impl Connection {
 
     /// Reads the answer to a request.
     pub(super) async fn read(&mut self, shape: Shape, id: u64) -> Result<(), Failed> {
-        let answer = tokio::time::timeout(PATIENCE, self.answer()).await;
-        let answer = answer
+        let answer = async {
+            match shape {
+                Shape::Upgraded => self.read_message(id).await,
+                _ => {
+                    let Answer { status, body } = self.answer().await?;
+                    Ok(check(shape, id, status, &body))
+                }
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        answer
             .map_err(|_| Failed::Connection(format!("no answer within {PATIENCE:?}")))?
-            .map_err(|error| Failed::Connection(error.to_string()))?;
-        check(shape, id, answer.status, &answer.body).map_err(Failed::Answer)
+            .map_err(|error| Failed::Connection(error.to_string()))?
+            .map_err(Failed::Answer)
     }
 
     async fn answer(&mut self) -> io::Result<Answer> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let end = loop {
-            let end = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
-            match end {
-                Some(end) => break end + 4,
-                None => self.more().await?,
-            }
-        };
-        let head = String::from_utf8_lossy(&self.unread[..end]).to_ascii_lowercase();
+        let head = String::from_utf8_lossy(&self.until(b"\r\n\r\n").await?).to_ascii_lowercase();
         let header = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(':'));
             lines.find_map(|(found, value)| (found == name).then(|| value.trim()))
@@ -147,12 +160,22 @@ impl Connection {
         let length = header("content-length").and_then(|text| text.parse::<usize>().ok());
         let length = length.ok_or_else(|| invalid(format!("no length in {head}")))?;
         self.kept = header("connection") != Some("close");
-        while self.unread.len() < end + length {
+        while self.unread.len() < length {
             self.more().await?;
         }
-        let body = self.unread[end..end + length].to_vec();
-        self.unread.drain(..end + length);
+        let body = self.unread.drain(..length).collect();
         Ok(Answer { status, body })
+    }
+
+    /// Reads what comes up to an end, which it has.
+    pub(super) async fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        loop {
+            let found = self.unread.windows(end.len()).position(|some| some == end);
+            match found {
+                Some(at) => return Ok(self.unread.drain(..at + end.len()).collect()),
+                None => self.more().await?,
+            }
+        }
     }
 
     async fn more(&mut self) -> io::Result<()> {

@@ -1,10 +1,11 @@
 //! Requests at a fixed rate, whatever becomes of those before (an open loop). A latency counts from
-//! the moment at which the request was due. Nothing is ever retried.
+//! the moment at which the request was due. Nothing is sent again but [streams] that were refused.
 
 mod exchange;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod upgraded;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,8 @@ use crate::record::{Failure, Outcome, Plan, Sample, Shape};
 const OPENING: usize = 128;
 /// Pipelined requests in a batch.
 const BATCH: u64 = 8;
+/// Messages in a batch.
+const MESSAGES: u64 = 2;
 
 /// A run.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Traffic {
     pub async fn start(plan: Plan) -> anyhow::Result<Traffic> {
         let target = &plan.target;
         let open = async |number| {
-            let open = Connection::open(target).await;
+            let open = Connection::open(target, plan.shape).await;
             open.with_context(|| format!("idle connection {number}"))
         };
         let idle = stream::iter(0..plan.idle).map(open);
@@ -104,6 +107,7 @@ async fn worker(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut connection: Option<Connection> = None;
     let batch = match shared.plan.shape {
         Shape::Pipelined => BATCH,
+        Shape::Upgraded => MESSAGES,
         _ => 1,
     };
     loop {
@@ -172,7 +176,7 @@ async fn send(
     shared.record.lock().0.sent += count;
     let open = match connection.take() {
         Some(open) => Ok(open),
-        None => Connection::open(&shared.plan.target).await,
+        None => Connection::open(&shared.plan.target, shared.plan.shape).await,
     };
     let mut open = match open {
         Ok(open) => open,

@@ -1,18 +1,21 @@
 //! Requests as streams of HTTP/2, several of one connection at a time.
 //!
-//! A server that goes away says so (GOAWAY): it answers the streams that it has, and the next ones
-//! go over another connection. So a request that was not sent for this reason is sent over the next
-//! connection, as every client of HTTP/2 does; one that was sent is never repeated.
+//! A server that goes away says so (GOAWAY), and names the last stream that it may have acted upon:
+//! it answers those up to there, and has not looked at the others. These are sent again over the
+//! next connection, as every client of HTTP/2 does, and so are streams that it resets because it has
+//! not begun them (RFC 9113, sections 6.8 and 8.7). Any other request is sent once.
+//!
+//! The client is `h2`, without that of hyper above it: hyper fails a request that meets GOAWAY on
+//! its way with the same error, whether the server may have got its stream or not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::{Method, Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -24,12 +27,12 @@ use crate::record::Shape;
 
 /// Streams of a connection at a time.
 const STREAMS: usize = 8;
-
-type Sender = SendRequest<Empty<Bytes>>;
+/// How often a request is sent that is refused each time.
+const TRIES: usize = 3;
 
 /// The connection that new streams go over.
 #[derive(Default)]
-struct Connection(Mutex<Option<Sender>>);
+struct Connection(Mutex<Option<SendRequest<Bytes>>>);
 
 /// Starts what sends over one connection.
 pub(super) fn start(shared: &Arc<Shared>, stop: &watch::Sender<bool>, workers: &mut JoinSet<()>) {
@@ -85,46 +88,76 @@ impl Failed {
 }
 
 impl Connection {
-    /// Sends a request and reads its answer.
+    /// Sends a request, again if it is refused, and reads its answer.
     async fn send(&self, shared: &Shared, id: u64) -> Result<(), Failed> {
-        let request = Request::builder().method(Method::POST);
-        let request = request.uri("http://bench/").header(ID, id);
-        let mut request = request.body(Empty::new()).map_err(Failed::stream)?;
+        let mut tries = 1;
         let answer = loop {
-            let mut sender = self.sender(shared).await?;
-            match sender.try_send_request(request).await {
+            let sender = self.sender(shared).await?;
+            match head(sender, id).await {
                 Ok(answer) => break answer,
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Failed::stream(error)),
-                },
+                Err(error) if is_refused(&error) && tries < TRIES => {
+                    tries += 1;
+                    shared.record.lock().0.resent += 1;
+                }
+                Err(error) => return Err(Failed::stream(error)),
             }
         };
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(Failed::stream)?.to_bytes();
-        check(Shape::Http2, id, head.status.as_u16(), &body).map_err(|detail| Failed {
+        let status = answer.status().as_u16();
+        let body = read(answer.into_body()).await.map_err(Failed::stream)?;
+        check(Shape::Http2, id, status, &body).map_err(|detail| Failed {
             connect: false,
             detail,
         })
     }
 
     /// Something to send with: over the connection that is open, or else a new one.
-    async fn sender(&self, shared: &Shared) -> Result<Sender, Failed> {
+    async fn sender(&self, shared: &Shared) -> Result<SendRequest<Bytes>, Failed> {
         let mut open = self.0.lock().await;
-        if let Some(sender) = open.as_mut() {
-            if sender.ready().await.is_ok() {
-                return Ok(sender.clone());
+        if let Some(sender) = open.take() {
+            if let Ok(sender) = sender.ready().await {
+                return Ok(open.insert(sender).clone());
             }
             shared.count_closed();
-            *open = None;
         }
         let stream = TcpStream::connect(&shared.plan.target).await;
         let stream = stream.map_err(Failed::connect)?;
         stream.set_nodelay(true).map_err(Failed::connect)?;
-        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(Failed::connect)?;
+        let handshake = h2::client::handshake(stream).await;
+        let (sender, connection) = handshake.map_err(Failed::connect)?;
         // Its end is told to whoever sends next.
         tokio::spawn(connection);
         Ok(open.insert(sender).clone())
     }
+}
+
+/// Sends a request and waits for the head of its answer.
+async fn head(mut sender: SendRequest<Bytes>, id: u64) -> Result<Response<RecvStream>, h2::Error> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = http::Uri::from_static("http://bench/");
+    request.headers_mut().insert(ID, id.into());
+    let (answer, _) = sender.send_request(request, true)?;
+    answer.await
+}
+
+/// Whether the server says that it has not acted upon a request, and will not. `h2` says so by
+/// GOAWAY of streams above the one that it names, and of those that were not sent any more. Others
+/// stay open, until they are answered or the connection ends, which is another error.
+fn is_refused(error: &h2::Error) -> bool {
+    error.is_remote()
+        && match error.reason() {
+            Some(Reason::NO_ERROR) => error.is_go_away(),
+            Some(Reason::REFUSED_STREAM) => error.is_reset(),
+            _ => false,
+        }
+}
+
+async fn read(mut body: RecvStream) -> Result<BytesMut, h2::Error> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
 }

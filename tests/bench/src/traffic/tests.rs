@@ -1,15 +1,13 @@
 //! The counts against a server that loses, repeats and closes on purpose.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::convert::Infallible;
+mod going_away;
+mod messages;
+mod streams;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,16 +100,22 @@ async fn run(shape: Shape, idle: usize, fault: Option<(u64, Fault)>) -> (Outcome
         idle,
         first: 1000,
     };
+    run_against(plan, &ledger, 100).await
+}
+
+/// Runs until so many requests were sent, and compares what came of them with a ledger.
+async fn run_against(plan: Plan, ledger: &Ledger, requests: u64) -> (Outcome, Verdict) {
+    let first = plan.first;
     let traffic = Traffic::start(plan).await.unwrap();
-    while traffic.progress().sent < 100 {
+    while traffic.progress().sent < requests {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let (outcome, samples) = traffic.stop().await;
     assert_eq!(samples.len() as u64, outcome.answered);
-    assert_eq!(outcome.end - 1000, outcome.sent, "every id was sent");
+    assert_eq!(outcome.end - first, outcome.sent, "every id was sent");
     let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.id).collect();
     assert_eq!(outcome.sent, outcome.answered + failed.len() as u64);
-    let verdict = Verdict::of(1000, outcome.end, &failed, &ledger.lock());
+    let verdict = Verdict::of(first, outcome.end, &failed, &ledger.lock());
     (outcome, verdict)
 }
 
@@ -179,61 +183,4 @@ async fn a_target_that_is_not_there_fails_to_connect() {
     plan.idle = 1;
     let error = Traffic::start(plan).await.unwrap_err();
     assert!(error.to_string().contains("idle connection 0"), "{error}");
-}
-
-/// A server of HTTP/2 that lets each connection go after some requests, as a slot at a swap does.
-async fn serve_streams(requests: u64) -> (String, Ledger) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = listener.local_addr().unwrap().to_string();
-    let ledger = Ledger::default();
-    let shared = Arc::clone(&ledger);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(streams(stream, Arc::clone(&shared), requests));
-        }
-    });
-    (target, ledger)
-}
-
-async fn streams(stream: TcpStream, ledger: Ledger, requests: u64) {
-    let (enough, mut is_enough) = tokio::sync::watch::channel(0);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let id = request.headers()["x-id"].to_str().unwrap().parse().unwrap();
-        ledger.lock().push(id);
-        enough.send_modify(|count| *count += 1);
-        async move { Ok::<_, Infallible>(Response::new(expected(Shape::Http2, id))) }
-    });
-    let connection = http2::Builder::new(TokioExecutor::new());
-    let connection = connection.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = &mut connection => return,
-        _ = is_enough.wait_for(|count| *count >= requests) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
-}
-
-#[tokio::test]
-async fn streams_go_over_another_connection_when_one_goes_away() {
-    let (target, ledger) = serve_streams(20).await;
-    let plan = Plan {
-        target,
-        shape: Shape::Http2,
-        rate: 2000,
-        connections: 2,
-        idle: 0,
-        first: 1000,
-    };
-    let traffic = Traffic::start(plan).await.unwrap();
-    while traffic.progress().sent < 400 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let (outcome, samples) = traffic.stop().await;
-    assert_eq!(outcome.failures, []);
-    assert_eq!(samples.len() as u64, outcome.end - 1000);
-    let verdict = Verdict::of(1000, outcome.end, &[], &ledger.lock());
-    assert_eq!(verdict, Verdict::default());
-    // Eight streams of a connection may be under way when it goes.
-    assert!(outcome.closed >= 8, "{}", outcome.closed);
 }

@@ -57,6 +57,9 @@ pub struct Figures {
     pub answered: u64,
     /// Those that were not.
     pub failed: u64,
+    /// Requests that were sent again, since the sidecar had refused them unread.
+    #[serde(default)]
+    pub resent: u64,
     /// By the ids in the ledger.
     #[serde(flatten)]
     pub verdict: Verdict,

@@ -82,7 +82,7 @@ pub async fn roll_out(
     let aborting = images.aborting.clone();
     let max_unavailable = format!("{MAX_UNAVAILABLE}%");
     let update = json!({"soakSeconds": 1, "maxUnavailable": max_unavailable});
-    let ground = Ground::with(site, images, STEP, update);
+    let ground = Ground::with(site, images, json!({}), STEP, update);
     let ground = progress.step("the first pods", ground).await?;
     let shop = &ground.shop;
     let mut pods = STEP;

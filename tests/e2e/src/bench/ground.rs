@@ -76,12 +76,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Installs Outrigger and makes the pod anew.
+    /// Installs Outrigger and makes the pod anew, with parameters of its function.
     ///
     /// # Errors
     /// When something does not become ready.
-    pub async fn open(site: &Site, images: Images) -> anyhow::Result<Ground> {
-        Ground::with(site, images, 1, json!({"soakSeconds": SOAK_SECONDS})).await
+    pub async fn open(site: &Site, images: Images, parameters: Value) -> anyhow::Result<Ground> {
+        let update = json!({"soakSeconds": SOAK_SECONDS});
+        Ground::with(site, images, parameters, 1, update).await
     }
 
     /// The same with so many pods, and rules of their update.
@@ -91,11 +92,14 @@ impl Ground {
     pub async fn with(
         site: &Site,
         images: Images,
+        parameters: Value,
         pods: u8,
         update: Value,
     ) -> anyhow::Result<Ground> {
         let mut example = example(site, &images, NAMESPACE).await?;
-        example.object("IntegrationSidecar")?["spec"]["update"] = update;
+        let sidecar = &mut example.object("IntegrationSidecar")?["spec"];
+        sidecar["functions"][0]["custom"] = parameters;
+        sidecar["update"] = update;
         let app = &mut example.object("IntegratedApp")?["spec"];
         app["sidecars"][0]["unixSocket"] = json!({"mountInto": [shop::APPLICATION]});
         example.object("Deployment")?["spec"]["replicas"] = json!(pods);

@@ -1,5 +1,6 @@
 //! One load on one pod: what is done to the pod meanwhile, and everything that is counted.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -74,6 +75,8 @@ pub(super) struct Measured {
     pub(super) ran: Ran,
     /// What answers and ledger say together.
     pub(super) verdict: Verdict,
+    /// What the numbers say that requests got, if they did.
+    pub(super) numbers: Option<Verdict>,
     /// The API server's counts.
     pub(super) totals: Totals,
     /// The phases of swaps that were seen.
@@ -208,10 +211,14 @@ pub(super) async fn measure<T>(
     let pod = shop.pods().await?.pop().context("no pod")?;
     let failures = ran.outcome.failures.iter();
     let failed: Vec<_> = failures.map(|failure| failure.id).collect();
-    let verdict = Verdict::of(ran.first, ran.outcome.end, &failed, &ledger(&pod)?);
+    let requests = ledger(&pod, ledger::FILE)?.context("no ledger")?;
+    let verdict = Verdict::of(ran.first, ran.outcome.end, &failed, &requests);
+    let numbers = ledger(&pod, ledger::NUMBERS)?;
+    let numbers = numbers.map(|numbers| Verdict::of_numbers(requests.len() as u64, &numbers));
     let measured = Measured {
         ran,
         verdict,
+        numbers,
         totals: observer.totals(),
         phases: observer.phases(),
         endpoint_slice_writes: slices.count() - writes_before,
@@ -220,14 +227,17 @@ pub(super) async fn measure<T>(
     Ok((measured, acted))
 }
 
-/// The ids in the ledger of a pod's slots, read as this machine sees their files.
-fn ledger(pod: &Pod) -> anyhow::Result<Vec<u64>> {
+/// The ids in a ledger of a pod's slots, if there is one, read as this machine sees their files.
+fn ledger(pod: &Pod, file: &str) -> anyhow::Result<Option<Vec<u64>>> {
     let slot = processes::first(slots::container(pod, SIDECAR, Slot::A)?)
         .or_else(|_| processes::first(slots::container(pod, SIDECAR, Slot::B)?))?;
     let pid = slot.pid;
-    let path = format!("/proc/{pid}/root{}/{}", layout::SHARED_DIR, ledger::FILE);
-    let content = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
-    Ok(ledger::ids(&content))
+    let path = format!("/proc/{pid}/root{}/{file}", layout::SHARED_DIR);
+    match std::fs::read(&path) {
+        Ok(content) => Ok(Some(ledger::ids(&content))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context(format!("cannot read {path}")),
+    }
 }
 
 /// The same moment on both clocks: this process's, and the one that it shares with the load.

@@ -76,20 +76,29 @@ impl Results {
             "Requests come in an open loop from the pod's own container. Each has an id that the \
              function writes to a ledger: *lost* was answered and is not there, *duplicated* is there \
              twice. *Closed* are connections that the sidecar closed; in HTTP/2 a swap moves clients \
-             by GOAWAY, after which they open another connection. *Restarts* are those of the \
+             by GOAWAY, after which they open another connection. *Resent* are requests that it met on \
+             their way and that the server says it has not begun: those and no others are sent again \
+             over the next connection (RFC 9113, section 6.8). *Restarts* are those of the \
              application's container.\n\n\
-             | row | swaps | requests/s | requests | failed | lost | duplicated | closed | restarts | Ready changes | EndpointSlice writes |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|\n",
+             In the row upgraded a request is a message on one of 160 connections after an `Upgrade`, \
+             two at a time, the second in two parts. An answer counts if it comes in its turn and has \
+             the number of the message and the count of messages on this connection, which moves with \
+             it. In the row exclusive the function also gives each request a number from a count in \
+             memory that only one worker has; one that is missing at the end counts as lost, one that \
+             was given twice as duplicated.\n\n\
+             | row | swaps | requests/s | requests | failed | resent | lost | duplicated | closed | restarts | Ready changes | EndpointSlice writes |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for row in &self.rows {
             let _ = writeln!(
                 text,
-                "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 row.row,
                 row.swaps.len(),
                 row.rate,
                 row.sent,
                 row.failed,
+                row.resent,
                 row.verdict.lost,
                 row.verdict.duplicated,
                 row.closed,
@@ -381,6 +390,7 @@ mod tests {
             sent: 10,
             answered: 10,
             failed: 0,
+            resent: 0,
             verdict: Verdict::default(),
             closed: 0,
             primary_restarts: 0,

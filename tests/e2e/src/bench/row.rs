@@ -3,9 +3,10 @@
 use anyhow::Context;
 use outrigger_bench::record::Shape;
 use outrigger_control::{Phase, layout};
+use serde_json::json;
 
 use super::measure::{Clock, Load, Measured, PAUSE, measure};
-use super::{Figures, Ground, Latencies, Window};
+use super::{Figures, Ground, Images, Latencies, Window};
 use crate::observe::{Observer, PhaseChange};
 use crate::progress::Progress;
 use crate::shop::SIDECAR;
@@ -28,6 +29,8 @@ pub struct Row {
     pub idle: usize,
     /// How the function is reached.
     pub way: Way,
+    /// Whether it numbers requests from a count in memory.
+    pub numbers: bool,
 }
 
 /// How the load reaches the function.
@@ -40,7 +43,7 @@ pub enum Way {
 }
 
 /// The rows. Uploads of 1 MB and answers of 3 s come at the rate that two cores bear.
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 11] = [
     row("keep-alive", Shape::KeepAlive, 2000, 32, 0),
     row("new-connection", Shape::NewConnection, 2000, 32, 0),
     row("http2", Shape::Http2, 2000, 8, 0),
@@ -53,6 +56,11 @@ pub const ROWS: [Row; 9] = [
     row("split-heads", Shape::SplitHead, 2000, 96, 0),
     row("pipelined", Shape::Pipelined, 2000, 16, 0),
     row("idle-connections", Shape::KeepAlive, 2000, 32, 10_000),
+    row("upgraded", Shape::Upgraded, 2000, 160, 0),
+    Row {
+        numbers: true,
+        ..row("exclusive", Shape::KeepAlive, 2000, 32, 0)
+    },
 ];
 
 const fn row(name: &'static str, shape: Shape, rate: u32, connections: usize, idle: usize) -> Row {
@@ -63,6 +71,7 @@ const fn row(name: &'static str, shape: Shape, rate: u32, connections: usize, id
         connections,
         idle,
         way: Way::Port,
+        numbers: false,
     }
 }
 
@@ -97,21 +106,28 @@ impl Row {
 /// When a swap does not come to its end, or figures cannot be had.
 pub async fn run(
     site: &Site,
-    ground: &Ground,
+    images: &Images,
     row: &Row,
     swaps: usize,
     progress: &Progress,
 ) -> anyhow::Result<Figures> {
+    let ground = Ground::open(site, images.clone(), json!({"numbers": row.numbers}));
+    let ground = &progress.step("a fresh pod", ground).await?;
     let act = async |observer: &Observer| swap(ground, observer, row.name, swaps, progress).await;
     let (measured, done) = measure(site, &ground.shop, &row.load(), act).await?;
     let Measured {
         ran,
         verdict,
+        numbers,
         totals,
         phases,
         endpoint_slice_writes,
         clock,
     } = measured;
+    let verdict = match row.numbers {
+        true => verdict.and(numbers.context("no request got a number")?),
+        false => verdict,
+    };
     let windows: Vec<_> = done
         .iter()
         .flat_map(|swap| windows(swap, &phases, clock))
@@ -122,6 +138,7 @@ pub async fn run(
         sent: ran.outcome.sent,
         answered: ran.outcome.answered,
         failed: ran.failed(),
+        resent: ran.outcome.resent,
         verdict,
         closed: ran.outcome.closed,
         primary_restarts: totals.primary_restarts + totals.container_ids_changed,

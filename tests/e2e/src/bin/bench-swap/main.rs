@@ -1,6 +1,7 @@
 //! Swaps under each shape of load, and what can go wrong with them: `bench-swap [SWAPS [WORD]]`, for
 //! the parts with the word in their names. Ends well only if nothing was lost.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use outrigger_e2e::progress::Progress;
 use outrigger_e2e::project;
 use outrigger_e2e::site::Site;
 use serde::Serialize;
+use serde_json::json;
 
 /// Environment: the page whose marked part the figures are written into.
 const PAGE: &str = "OUTRIGGER_BENCH_PAGE";
@@ -89,6 +91,8 @@ async fn bench(progress: &Progress) -> anyhow::Result<bool> {
     let mut parts = Part::all();
     parts.retain(|part| part.name().contains(&word));
     anyhow::ensure!(!parts.is_empty(), "no part has {word} in its name");
+    // What is wrong with the page, or with former figures, is better known before than after.
+    page()?;
     let site = Site::open().await?;
     let images = progress.step("images built and pushed", Images::ensure(&site));
     let bench = Bench {
@@ -100,13 +104,12 @@ async fn bench(progress: &Progress) -> anyhow::Result<bool> {
     let mut good = true;
     for part in parts {
         let played = bench.play(part).await;
-        // One part that fails leaves the others their turn.
-        good &= played.unwrap_or_else(|error| {
+        // One part that fails leaves the others their turn, and what was found before.
+        good &= played.and_then(tell).unwrap_or_else(|error| {
             progress.say(format_args!("{}: {error:#}", part.name()));
             false
         });
     }
-    tell()?;
     Ok(good)
 }
 
@@ -115,23 +118,30 @@ fn directory() -> PathBuf {
     project::target().join("bench")
 }
 
-/// Writes all figures that there are into the page that [`PAGE`] names.
-fn tell() -> anyhow::Result<()> {
+/// The page that [`PAGE`] names, if there is one, with all figures that there are.
+fn page() -> anyhow::Result<Option<(OsString, String)>> {
     let Some(page) = std::env::var_os(PAGE) else {
-        return Ok(());
+        return Ok(None);
     };
     let text = Results::read(&directory())?.text(&machine());
     let before = std::fs::read_to_string(&page)?;
-    std::fs::write(&page, place(&before, &text)?)?;
-    Ok(())
+    Ok(Some((page, place(&before, &text)?)))
+}
+
+/// Writes it, and says whether the last part was good.
+fn tell(good: bool) -> anyhow::Result<bool> {
+    if let Some((page, text)) = page()? {
+        std::fs::write(page, text)?;
+    }
+    Ok(good)
 }
 
 impl Bench<'_> {
     async fn play(&self, part: Part) -> anyhow::Result<bool> {
         match part {
             Part::Row(row) => {
-                let ground = self.ground().await?;
-                let figures = run(&self.site, &ground, &row, self.swaps, self.progress).await?;
+                let figures = run(&self.site, &self.images, &row, self.swaps, self.progress);
+                let figures = figures.await?;
                 self.keep(part, &figures)?;
                 Ok(figures.is_good())
             }
@@ -174,15 +184,15 @@ impl Bench<'_> {
         for way in Replacement::ALL {
             let found = compare(&self.site, &ground, way, swaps, self.progress).await?;
             all.push(found);
+            self.keep(Part::SideBySide, &all)?;
         }
-        self.keep(Part::SideBySide, &all)?;
         let own = all.first().context("no way")?;
         let zeros = [own.failed, own.closed, own.application_restarts];
         Ok(zeros == [0; 3])
     }
 
     async fn ground(&self) -> anyhow::Result<Ground> {
-        let ground = Ground::open(&self.site, self.images.clone());
+        let ground = Ground::open(&self.site, self.images.clone(), json!({}));
         self.progress.step("a fresh pod", ground).await
     }
 
