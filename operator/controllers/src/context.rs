@@ -1,18 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::runtime::controller::Action;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use outrigger_control::layout::{APPLICATION_LABEL, SHARED_LABEL};
 use outrigger_injection::Settings;
 use outrigger_lookup::{Feed, Lookup, Mirror};
 use outrigger_runtime::{Backoff, Backoffs};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
@@ -20,7 +16,6 @@ use crate::application::Repairs;
 use crate::cluster::{Cluster, ClusterFeeds};
 use crate::dataset::{HdfsAccess, Locations};
 use crate::events::Events;
-use crate::metrics::{Controller, Outcome};
 use crate::placement::Standings;
 use crate::published::Published;
 use crate::sharing::Sharings;
@@ -137,52 +132,6 @@ impl Context {
             cluster: cluster_feeds,
         };
         (Arc::new(context), feeds)
-    }
-
-    /// Counts a reconciliation, with its time. One that succeeds ends the failures in a row.
-    pub(crate) async fn reconciled<K, E>(
-        &self,
-        controller: Controller,
-        object: &K,
-        work: impl Future<Output = Result<Action, E>>,
-    ) -> Result<Action, E>
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let started = Instant::now();
-        let result = work.await;
-        let outcome = match &result {
-            Ok(_) => Outcome::Succeeded,
-            Err(_) => Outcome::Failed,
-        };
-        self.metrics.count(controller, outcome, started.elapsed());
-        if result.is_ok() {
-            self.backoffs.reset(&object.uid().unwrap_or_default());
-        }
-        result
-    }
-
-    /// When to try again what failed, at the latest after `most`.
-    pub(crate) fn after_failure<K>(
-        &self,
-        object: &K,
-        failure: &impl std::error::Error,
-        most: Duration,
-    ) -> Action
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let pause = self.backoffs.failed(object.uid().unwrap_or_default());
-        let pause = pause.min(most);
-        tracing::warn!(
-            error = %failure,
-            namespace = object.namespace().unwrap_or_default(),
-            name = object.name_any(),
-            "{} not reconciled; trying again in {} s",
-            K::kind(&()),
-            pause.as_secs()
-        );
-        Action::requeue(pause)
     }
 
     /// Waits until everything that is mirrored for every cluster is known; whether that came before

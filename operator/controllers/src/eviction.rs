@@ -3,14 +3,15 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::ObjectMeta;
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
-use outrigger_api::FIELD_MANAGER;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+
+use crate::call::{CallError, creating, failed};
 
 /// Cause of a refusal by a budget.
 const DISRUPTION_BUDGET: &str = "DisruptionBudget";
@@ -31,17 +32,8 @@ pub(crate) enum Outcome {
     },
 }
 
-/// A pod could not be evicted, for another reason than a budget.
-#[derive(Debug, thiserror::Error)]
-#[error("pod {namespace}/{name} cannot be evicted: {error}")]
-pub(crate) struct EvictionError {
-    namespace: String,
-    name: String,
-    pub(crate) error: kube::Error,
-}
-
-/// Evicts a pod, this very one.
-pub(crate) async fn evict(client: &Client, pod: &Pod) -> Result<Outcome, EvictionError> {
+/// Evicts a pod, this very one. What a budget has against it is no failure.
+pub(crate) async fn evict(client: &Client, pod: &Pod) -> Result<Outcome, CallError> {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     let eviction = Eviction {
@@ -58,13 +50,9 @@ pub(crate) async fn evict(client: &Client, pod: &Pod) -> Result<Outcome, Evictio
             ..DeleteOptions::default()
         }),
     };
-    let parameters = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     // `Api::evict` names the delete options in a way that the API server ignores, and so the UID.
     let answer = pods
-        .create_subresource("eviction", &name, &parameters, &eviction)
+        .create_subresource("eviction", &name, &creating(), &eviction)
         .await;
     let error = match answer {
         Ok::<Status, _>(_) => return Ok(Outcome::Evicted),
@@ -78,11 +66,7 @@ pub(crate) async fn evict(client: &Client, pod: &Pod) -> Result<Outcome, Evictio
             return Ok(Outcome::Refused { message });
         }
     }
-    Err(EvictionError {
-        namespace,
-        name,
-        error,
-    })
+    Err(failed(format!("pod {namespace}/{name}"), "evicted")(error))
 }
 
 /// Whether the UID is not that of the pod with the name. Budgets that change meanwhile are conflicts

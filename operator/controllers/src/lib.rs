@@ -4,9 +4,11 @@
 //! function of what was read; only the first and the last two talk to the API server.
 
 mod application;
+mod call;
 mod cluster;
 mod context;
 mod dataset;
+mod drive;
 mod events;
 mod eviction;
 mod metrics;

@@ -14,15 +14,12 @@ mod triggers;
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt};
-use kube::runtime::controller::{self, Config};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::drive::Drive;
+use crate::metrics::Controller;
 pub(crate) use repair::Repairs;
-
-/// Applications at a time, so that a start with many of them leaves the API server to others too.
-const CONCURRENCY: u16 = 8;
 
 /// Runs the controller until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
@@ -30,19 +27,12 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     if stop.run_until_cancelled(context.synced()).await != Some(true) {
         return;
     }
-    let requests = triggers::requests(&context).take_until(stop.clone().cancelled_owned());
-    let applications = context.lookup.applications().store().clone();
-    let config = Config::default().concurrency(CONCURRENCY);
-    let reconciliations = controller::applier(
-        |application, context| reconcile::reconcile(application, context).boxed(),
-        reconcile::after_failure,
-        context,
-        applications,
-        requests,
-        config,
-    );
-    // Each reconciliation has told its failure; one of an object that is gone is none.
-    reconciliations.for_each(|_| std::future::ready(())).await;
+    let applications = context.lookup.applications().store();
+    let drive = Drive::new(&context, Controller::Application, applications);
+    let requests = triggers::requests(&context);
+    drive
+        .run(requests, context, reconcile::reconcile, stop)
+        .await;
 }
 
 #[cfg(test)]

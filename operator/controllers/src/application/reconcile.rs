@@ -9,17 +9,16 @@ use outrigger_lookup::LookupError;
 use outrigger_plan::ApplicationPlan;
 
 use super::{apply, decide, read, repair, report};
+use crate::call::CallError;
 use crate::context::Context;
-use crate::metrics::Controller;
+use crate::drive::LOOK_AGAIN;
 use crate::status::{self, Summary};
 
 /// Pods without sidecars are not watched. While there are some, they are looked for so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_FOR_MISSING: Duration = Duration::from_secs(30);
 /// Whether pods are Ready and budgets allow evictions is not watched either. While pods are created
 /// anew, they are looked at so often.
 const REPAIRING: Duration = Duration::from_secs(5);
-/// Pods that came to be without sidecars unseen are found so late.
-const LOOK_FOR_UNSEEN: Duration = Duration::from_secs(600);
 
 /// An application could not be brought to its end.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +26,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Read(#[from] LookupError),
     #[error(transparent)]
-    Apply(#[from] apply::ApplyError),
+    Apply(#[from] CallError),
     #[error(transparent)]
     Repair(#[from] repair::RepairError),
     #[error("status cannot be written: {0}")]
@@ -52,16 +51,7 @@ pub(super) async fn reconcile(
     application: Arc<IntegratedApp>,
     context: Arc<Context>,
 ) -> Result<Action, Failure> {
-    let work = steps(&application, &context);
-    context
-        .reconciled(Controller::Application, &*application, work)
-        .await
-}
-
-async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Action, Failure> {
-    if application.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    let (application, context) = (&application, &*context);
     let decided = async {
         let found = read::read(application, context).await?;
         let plan = ApplicationPlan::new(application, &found.referenced);
@@ -89,8 +79,9 @@ async fn steps(application: &Arc<IntegratedApp>, context: &Context) -> Result<Ac
     };
     let again = match decision.summary.reason {
         reason::RECREATING => REPAIRING,
-        _ if decision.pods.without_sidecars > 0 => LOOK_AGAIN,
-        _ => LOOK_FOR_UNSEEN,
+        _ if decision.pods.without_sidecars > 0 => LOOK_FOR_MISSING,
+        // Pods that came to be without sidecars unseen are found so late.
+        _ => LOOK_AGAIN,
     };
     report::decision(context, application, decision, Timestamp::now())
         .await
@@ -114,13 +105,4 @@ fn publish(context: &Context, plan: &ApplicationPlan) {
         })
         .collect();
     context.configurations.change(&key, |_| Some(configuration));
-}
-
-/// When to try again.
-pub(super) fn after_failure(
-    application: Arc<IntegratedApp>,
-    failure: &Failure,
-    context: Arc<Context>,
-) -> Action {
-    context.after_failure(&*application, failure, Duration::MAX)
 }

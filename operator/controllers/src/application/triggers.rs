@@ -1,9 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -15,16 +13,15 @@ use outrigger_plan::{Owners, config_map_names};
 use tokio_stream::wrappers::WatchStream;
 
 use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
+use crate::drive::Requests;
 use crate::placement;
 use crate::seen::Seen;
 
 type Request = ObjectRef<IntegratedApp>;
 
 /// The applications to look at again, as things change that a decision about them rests on.
-pub(super) fn requests(
-    context: &Arc<Context>,
-) -> impl Stream<Item = Result<Request, Infallible>> + Send + use<> {
-    let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
+pub(super) fn requests(context: &Arc<Context>) -> Vec<Requests<IntegratedApp>> {
+    vec![
         Box::pin(by_applications(Arc::clone(context))),
         Box::pin(by_sidecars(Arc::clone(context))),
         Box::pin(by_pods(Arc::clone(context))),
@@ -33,8 +30,7 @@ pub(super) fn requests(
         Box::pin(by_coverage(Arc::clone(context))),
         Box::pin(by_data(Arc::clone(context))),
         Box::pin(by_standing(Arc::clone(context))),
-    ];
-    stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
+    ]
 }
 
 /// An application whose spec changed, and all of its namespace: one of them may match the same pods.

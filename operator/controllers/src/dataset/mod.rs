@@ -21,8 +21,6 @@ mod watched;
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt};
-use kube::runtime::controller::{self, Config};
 use tokio_util::sync::CancellationToken;
 
 pub use access::HdfsAccess;
@@ -31,6 +29,8 @@ pub(crate) use metrics::ScanMetrics;
 use watched::Watched;
 
 use crate::context::Context;
+use crate::drive::Drive;
+use crate::metrics::Controller;
 
 /// Runs the controller until `stop`.
 pub(crate) async fn run(context: Arc<Context>, access: HdfsAccess, stop: CancellationToken) {
@@ -39,18 +39,13 @@ pub(crate) async fn run(context: Arc<Context>, access: HdfsAccess, stop: Cancell
     if stop.run_until_cancelled(synced).await != Some(true) {
         return;
     }
-    let datasets = context.lookup.datasets().store().clone();
-    let watched = Watched::new(context, access, stop.clone());
-    let requests = triggers::requests(&watched).take_until(stop.cancelled_owned());
+    let datasets = context.lookup.datasets().store();
+    let mut drive = Drive::new(&context, Controller::Dataset, datasets);
     // Not limited here: Datasets that wait for their scan would keep the others waiting.
-    let reconciliations = controller::applier(
-        |dataset, watched| reconcile::reconcile(dataset, watched).boxed(),
-        reconcile::after_failure,
-        watched,
-        datasets,
-        requests,
-        Config::default(),
-    );
-    // Each reconciliation has told its failure; one of an object that is gone is none.
-    reconciliations.for_each(|_| std::future::ready(())).await;
+    drive.at_once = 0;
+    let watched = Watched::new(context, access, stop.clone());
+    let requests = triggers::requests(&watched);
+    drive
+        .run(requests, watched, reconcile::reconcile, stop)
+        .await;
 }

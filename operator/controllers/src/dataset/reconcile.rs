@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -16,11 +15,8 @@ use super::scans::Scanned;
 use super::validate::{self, Wanted, WantedClaims, WantedHdfs};
 use super::watched::Watched;
 use super::{claims, hdfs, metrics, read, report};
-use crate::metrics::Controller;
+use crate::drive::LOOK_AGAIN;
 use crate::status::{self, Progress, Summary};
-
-/// What no event tells is found so late.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
 /// A Dataset could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +43,11 @@ pub(super) async fn reconcile(
     dataset: Arc<Dataset>,
     watched: Arc<Watched>,
 ) -> Result<Action, Failure> {
-    let context = &watched.context;
-    let work = steps(&dataset, &watched);
-    let result = context
-        .reconciled(Controller::Dataset, &*dataset, work)
-        .await;
+    let result = steps(&dataset, &watched).await;
     if let Err(failure) = &result
         && let Some(summary) = failure.summary()
     {
-        report::summary(context, &dataset, &summary, Timestamp::now())
+        report::summary(&watched.context, &dataset, &summary, Timestamp::now())
             .await
             .map_err(Failure::Report)?;
     }
@@ -63,9 +55,6 @@ pub(super) async fn reconcile(
 }
 
 async fn steps(dataset: &Arc<Dataset>, watched: &Watched) -> Result<Action, Failure> {
-    if dataset.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
     match validate::validate(&dataset.spec) {
         Ok(Wanted::Claims(wanted)) => look_at_claims(dataset, watched, &wanted).await,
         Ok(Wanted::Hdfs(wanted)) => look_at_hdfs(dataset, watched, &wanted).await,
@@ -248,17 +237,6 @@ async fn tell(
     report::finding(context, dataset, status, finding, begun, Timestamp::now())
         .await
         .map_err(Failure::Report)
-}
-
-/// When to try again.
-pub(super) fn after_failure(
-    dataset: Arc<Dataset>,
-    failure: &Failure,
-    watched: Arc<Watched>,
-) -> Action {
-    watched
-        .context
-        .after_failure(&*dataset, failure, Duration::MAX)
 }
 
 fn key(dataset: &Dataset) -> DatasetKey {

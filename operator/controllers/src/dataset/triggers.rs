@@ -1,8 +1,6 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -11,22 +9,20 @@ use outrigger_placement::is_ready;
 
 use super::locations::DatasetKey;
 use super::watched::Watched;
+use crate::drive::Requests;
 use crate::seen::Seen;
 
 type Request = ObjectRef<Dataset>;
 
 /// The Datasets to look at again, as things change that are to be said of them.
-pub(super) fn requests(
-    watched: &Arc<Watched>,
-) -> impl Stream<Item = Result<Request, Infallible>> + Send + use<> {
-    let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
+pub(super) fn requests(watched: &Arc<Watched>) -> Vec<Requests<Dataset>> {
+    vec![
         Box::pin(by_datasets(Arc::clone(watched))),
         Box::pin(by_claims(Arc::clone(watched))),
         Box::pin(by_volumes(Arc::clone(watched))),
         Box::pin(by_attachments(Arc::clone(watched))),
         Box::pin(by_nodes(Arc::clone(watched))),
-    ];
-    stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
+    ]
 }
 
 /// A Dataset whose spec or status changed. What is known of one that is gone is forgotten.

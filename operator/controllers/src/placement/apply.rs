@@ -1,7 +1,9 @@
 use json_patch::Patch as Changes;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+
+use crate::call::deleting;
 
 /// What came of a write to a pod.
 pub(super) enum Written<T> {
@@ -28,14 +30,8 @@ pub(super) async fn release(
 
 /// Deletes a pod, and none that came after it under its name.
 pub(super) async fn delete(client: &Client, pod: &Pod) -> Result<Written<()>, kube::Error> {
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: pod.uid(),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    let deleted = api(client, pod).delete(&pod.name_any(), &parameters).await;
+    let this = deleting(pod.uid(), None);
+    let deleted = api(client, pod).delete(&pod.name_any(), &this).await;
     match deleted {
         // Another pod has its name.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Gone),

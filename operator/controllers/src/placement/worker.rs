@@ -11,7 +11,8 @@ use super::ApplicationKey;
 use super::placer::Placer;
 use super::triggers::{self, Request};
 use crate::context::Context;
-use crate::metrics::{Controller, Outcome};
+use crate::drive::counted;
+use crate::metrics::Controller;
 
 /// What changes somewhere in the cluster may free room. It changes often, so applications whose
 /// pods wait for it are looked at with so much of a pause.
@@ -122,26 +123,19 @@ impl Worker {
         let started = Instant::now();
         self.due.remove(key);
         let backoff = format!("placement {}/{}", key.namespace, key.name);
-        let outcome = match self.placer.place(key).await {
-            Ok(next) => {
-                self.context.backoffs.reset(&backoff);
-                if let Some(next) = next {
-                    self.look_by(key.clone(), next);
-                }
-                Outcome::Succeeded
-            }
+        let work = self.placer.place(key);
+        let placed = counted(&self.context, Controller::Placement, backoff.clone(), work).await;
+        match placed {
+            Ok(None) => {}
+            Ok(Some(next)) => self.look_by(key.clone(), next),
             Err(error) => {
                 let pause = self.context.backoffs.failed(backoff);
                 let (namespace, name) = (&key.namespace, &key.name);
                 tracing::warn!(%error, namespace, name, "pods not placed; trying again in {} s", pause.as_secs());
                 let pause = SignedDuration::try_from(pause).unwrap_or(SOON);
                 self.look_by(key.clone(), Timestamp::now() + pause);
-                Outcome::Failed
             }
-        };
-        let took = started.elapsed();
-        self.last_took = SignedDuration::try_from(took).unwrap_or(SOON);
-        let metrics = &self.context.metrics;
-        metrics.count(Controller::Placement, outcome, took);
+        }
+        self.last_took = SignedDuration::try_from(started.elapsed()).unwrap_or(SOON);
     }
 }

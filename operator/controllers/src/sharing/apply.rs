@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Patch, PatchParams};
+use kube::core::Status;
 use kube::{Api, Client, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
 use outrigger_control::{Tenants, layout};
@@ -18,18 +19,15 @@ use super::documents::owners;
 use super::pods::{SHAPE, Spot, shape_of};
 use super::read::Found;
 use super::watched::Watched;
+use crate::call::{CallError, creating, deleting, failed, is_other, patching, unless};
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::relations::is_owned;
 
 /// Something could not be written, created or deleted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    #[error("{what} cannot be {action}: {error}")]
-    Call {
-        what: String,
-        action: &'static str,
-        error: kube::Error,
-    },
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error(transparent)]
     Rules(#[from] LookupError),
     #[error("function pod {name} cannot be made: {refusal}")]
@@ -150,6 +148,7 @@ impl<'a> Work<'a> {
         rules: &NamespaceRules,
     ) -> Result<(), ApplyError> {
         let context = &self.watched.context;
+        let what = format!("function pod {name}");
         let told = told(&self.found.consumers, &decision.plan, spot);
         let wanted = FunctionPod {
             name,
@@ -171,16 +170,10 @@ impl<'a> Work<'a> {
         pod.labels_mut()
             .insert(SHAPE.to_owned(), decision.shape.clone());
         pod.metadata.owner_references = Some(owners(&self.found.sidecar));
-        let parameters = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        let created = self.api::<Pod>().create(&parameters, &pod).await;
+        let created = self.api::<Pod>().create(&creating(), &pod).await;
         // One of the name that is still there is seen at the next look.
-        accept(created, &[409], || {
-            (format!("function pod {name}"), "created")
-        })
-        .map(drop)
+        unless(Status::is_conflict, created).map_err(failed(what, "created"))?;
+        Ok(())
     }
 
     /// Tells function pods of their tenants; until when some have to wait for that.
@@ -195,14 +188,8 @@ impl<'a> Work<'a> {
             }
             let patch = retelling(pod, decision.plan.name(), tenants);
             let name = pod.name_any();
-            let parameters = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            let patched = self.api::<Pod>().patch(&name, &parameters, &patch).await;
-            let told = accept(patched, &[404, 409], || {
-                (format!("function pod {name}"), "patched")
-            });
+            let patched = self.api::<Pod>().patch(&name, &patching(), &patch).await;
+            let told = again_after(patched, format!("function pod {name}"), "patched");
             again.extend(attempts.note(told).flatten());
         }
         attempts.end().map(|()| again.into_iter().min())
@@ -219,22 +206,15 @@ impl<'a> Work<'a> {
             + Serialize,
     {
         let (api, name) = (self.api::<K>(), wanted.name_any());
-        let call = |error, action| ApplyError::Call {
-            what: format!("{} {name}", K::kind(&())),
-            action,
-            error,
-        };
+        let what = format!("{} {name}", K::kind(&()));
         let uid = match known {
             Some(known) => known.uid(),
             // What is known has the operator's labels. There may be one without.
             None => match api.get_opt(&name).await {
                 Ok(None) => None,
                 Ok(Some(found)) if is_owned(&found, &self.found.sidecar) => found.uid(),
-                Ok(Some(_)) => {
-                    let what = format!("{} {name}", K::kind(&()));
-                    return Err(ApplyError::Foreign { what });
-                }
-                Err(error) => return Err(call(error, "read")),
+                Ok(Some(_)) => return Err(ApplyError::Foreign { what }),
+                Err(error) => return Err(failed(what, "read")(error).into()),
             },
         };
         // Created by an apply too: what a create writes, no later apply takes away. One that appears
@@ -244,7 +224,8 @@ impl<'a> Work<'a> {
         let mut wanted = wanted.clone();
         wanted.meta_mut().uid = uid;
         let written = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await;
-        written.map(drop).map_err(|error| call(error, "written"))
+        written.map_err(failed(what, "written"))?;
+        Ok(())
     }
 }
 
@@ -265,36 +246,19 @@ async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<Option<Duratio
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    let deleted = api.delete(name, &parameters).await;
-    accept(deleted, &[404, 409], || {
-        (format!("{} {name}", K::kind(&())), "deleted")
-    })
+    let deleted = api
+        .delete(name, &deleting(Some(uid.to_owned()), None))
+        .await;
+    again_after(deleted, format!("{} {name}", K::kind(&())), "deleted")
 }
 
-/// Answers that mean that somebody was faster are no failures. When to look again after one: the API
-/// server may give it though nothing has changed, so that no event follows.
-fn accept<T>(
+/// When to look again after a call that somebody was faster than: the API server may say so though
+/// nothing has changed, so that no event follows.
+fn again_after<T>(
     result: Result<T, kube::Error>,
-    overtaken: &[u16],
-    what: impl FnOnce() -> (String, &'static str),
+    what: String,
+    action: &'static str,
 ) -> Result<Option<Duration>, ApplyError> {
-    match result {
-        Ok(_) => Ok(None),
-        Err(kube::Error::Api(status)) if overtaken.contains(&status.code) => Ok(Some(OVERTAKEN)),
-        Err(error) => {
-            let (what, action) = what();
-            Err(ApplyError::Call {
-                what,
-                action,
-                error,
-            })
-        }
-    }
+    let done = unless(is_other, result).map_err(failed(what, action))?;
+    Ok(done.is_none().then_some(OVERTAKEN))
 }

@@ -19,16 +19,13 @@ mod watched;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
-use kube::runtime::controller::{self, Config};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::drive::Drive;
+use crate::metrics::Controller;
 pub(crate) use standing::{Sharing, Sharings};
 use watched::Watched;
-
-/// Sidecars at a time, so that a start with many of them leaves the API server to others too.
-const CONCURRENCY: u16 = 8;
 
 /// Runs the controller until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
@@ -42,19 +39,12 @@ async fn control(context: Arc<Context>, watched: Arc<Watched>, stop: Cancellatio
     if stop.run_until_cancelled(watched.synced()).await != Some(true) {
         return;
     }
-    let requests = triggers::requests(&watched).take_until(stop.clone().cancelled_owned());
-    let sidecars = context.lookup.sidecars().store().clone();
-    let config = Config::default().concurrency(CONCURRENCY);
-    let reconciliations = controller::applier(
-        |sidecar, watched| Box::pin(reconcile::reconcile(sidecar, watched)),
-        reconcile::after_failure,
-        watched,
-        sidecars,
-        requests,
-        config,
-    );
-    // Each reconciliation has told its failure; one of an object that is gone is none.
-    reconciliations.for_each(|_| std::future::ready(())).await;
+    let sidecars = context.lookup.sidecars().store();
+    let drive = Drive::new(&context, Controller::Sharing, sidecars);
+    let requests = triggers::requests(&watched);
+    drive
+        .run(requests, watched, reconcile::reconcile, stop)
+        .await;
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,11 +13,8 @@ use super::pods::{unused, wanted};
 use super::standing::Sharing;
 use super::watched::Watched;
 use super::{apply, decide, read, report};
-use crate::metrics::Controller;
+use crate::drive::LOOK_AGAIN;
 use crate::status::{self, Progress, Summary};
-
-/// What no event tells is found so late.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
 /// A shared sidecar could not be brought to its end.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +40,7 @@ impl Failure {
                 });
             }
             Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
-            Failure::Apply(ApplyError::Call { error, .. }) => error,
+            Failure::Apply(ApplyError::Call(failure)) => &failure.error,
         };
         status::objection(self, error)
     }
@@ -55,11 +51,8 @@ pub(super) async fn reconcile(
     sidecar: Arc<IntegrationSidecar>,
     watched: Arc<Watched>,
 ) -> Result<Action, Failure> {
-    let work = steps(&sidecar, &watched);
+    let result = steps(&sidecar, &watched).await;
     let context = &watched.context;
-    let result = context
-        .reconciled(Controller::Sharing, &*sidecar, work)
-        .await;
     if let Err(failure) = &result
         && let Some(obstacle) = failure.summary()
     {
@@ -77,9 +70,6 @@ pub(super) async fn reconcile(
 }
 
 async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<Action, Failure> {
-    if sidecar.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
     let uid = sidecar.uid().unwrap_or_default();
     let found = read::read(sidecar, watched).await?;
     if !found.is_needed() {
@@ -100,15 +90,4 @@ async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<A
     let failed = decision.pods.again.map(|again| again.unsigned_abs());
     let again = [expires, retells, failed].into_iter().flatten().min();
     Ok(Action::requeue(again.unwrap_or(LOOK_AGAIN)))
-}
-
-/// When to try again.
-pub(super) fn after_failure(
-    sidecar: Arc<IntegrationSidecar>,
-    failure: &Failure,
-    watched: Arc<Watched>,
-) -> Action {
-    watched
-        .context
-        .after_failure(&*sidecar, failure, Duration::MAX)
 }

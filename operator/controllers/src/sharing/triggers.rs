@@ -1,9 +1,7 @@
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -14,15 +12,14 @@ use outrigger_injection::application;
 use super::consumers::{addresses, consumes, has_ended};
 use super::watched::Watched;
 use crate::context::SIDECAR_LABEL;
+use crate::drive::Requests;
 use crate::seen::Seen;
 
 type Request = ObjectRef<IntegrationSidecar>;
 
 /// The sidecars to look at again, as things change that a decision about them rests on.
-pub(super) fn requests(
-    watched: &Arc<Watched>,
-) -> impl Stream<Item = Result<Request, Infallible>> + Send + use<> {
-    let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
+pub(super) fn requests(watched: &Arc<Watched>) -> Vec<Requests<IntegrationSidecar>> {
+    vec![
         Box::pin(by_sidecars(watched)),
         Box::pin(by_applications(watched)),
         Box::pin(by_configurations(watched)),
@@ -30,8 +27,7 @@ pub(super) fn requests(
         Box::pin(by_function_pods(watched)),
         Box::pin(by_label(watched.context.config_maps.changes())),
         Box::pin(by_label(watched.services.changes())),
-    ];
-    stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
+    ]
 }
 
 /// A sidecar whose spec changed.

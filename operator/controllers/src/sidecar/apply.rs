@@ -7,9 +7,9 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch};
+use kube::core::Status;
 use kube::{Api, Resource, ResourceExt};
-use outrigger_api::FIELD_MANAGER;
 use outrigger_injection::{Refusal, Trial};
 use outrigger_lookup::LookupError;
 use outrigger_rollout::{Action, Consumers, DIGEST_ANNOTATION, KnownRevision};
@@ -21,11 +21,11 @@ use super::documents::unused;
 use super::read::Found;
 use super::story::{ending, story};
 use super::watched::Watched;
+use crate::call::{CallError, creating, deleting, failed, is_other, patching, unless};
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::events::Story;
-use crate::eviction::{EvictionError, Why};
+use crate::eviction::Why;
 use crate::relations::is_owned;
-use crate::succession::TryError;
 
 /// Orders written at once: a new configuration is one for each pod.
 const AT_ONCE: usize = 8;
@@ -33,20 +33,12 @@ const AT_ONCE: usize = 8;
 /// An action could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    #[error("{what} cannot be {action}: {error}")]
-    Call {
-        what: String,
-        action: &'static str,
-        error: kube::Error,
-    },
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error(transparent)]
     Rules(#[from] LookupError),
     #[error("the image cannot be tried: {0}")]
     Refused(#[from] Refusal),
-    #[error(transparent)]
-    Eviction(#[from] EvictionError),
-    #[error(transparent)]
-    Try(#[from] TryError),
 }
 
 /// What became of an action.
@@ -190,9 +182,7 @@ impl Work<'_> {
                     .revisions()
                     .delete(name, &DeleteParams::default())
                     .await;
-                outcome(deleted, || {
-                    (format!("ControllerRevision {name}"), "deleted")
-                })
+                outcome(deleted, format!("ControllerRevision {name}"), "deleted")
             }
             Action::Try {
                 consumer,
@@ -210,12 +200,12 @@ impl Work<'_> {
             }
             Action::EndTrial(name) => {
                 let deleted = self.pods().delete(name, &DeleteParams::default()).await;
-                outcome(deleted, || (format!("preflight pod {name}"), "deleted"))
+                outcome(deleted, format!("preflight pod {name}"), "deleted")
             }
             Action::Patch(change) => {
                 let patch = Patch::<()>::Json(change.patch.clone());
-                let patched = self.pods().patch(&change.pod, &parameters(), &patch).await;
-                outcome(patched, || (format!("pod {}", change.pod), "patched"))
+                let patched = self.pods().patch(&change.pod, &patching(), &patch).await;
+                outcome(patched, format!("pod {}", change.pod), "patched")
             }
             Action::Evict { pod, uid, revision } => self.evict(pod, uid, revision).await,
         }
@@ -231,14 +221,10 @@ impl Work<'_> {
         if let Some(leftover) = found.filter(|found| !is_owned(&**found, &self.found.sidecar)) {
             // Of a former sidecar of the name: nobody else deletes one that it left without an owner.
             let deleted = self.revisions().delete(name, &just(&*leftover)).await;
-            outcome(deleted, || {
-                (format!("ControllerRevision {name}"), "deleted")
-            })?;
+            outcome(deleted, format!("ControllerRevision {name}"), "deleted")?;
         }
-        let created = self.revisions().create(&creation(), &object).await;
-        outcome(created, || {
-            (format!("ControllerRevision {name}"), "created")
-        })
+        let created = self.revisions().create(&creating(), &object).await;
+        outcome(created, format!("ControllerRevision {name}"), "created")
     }
 
     /// Deletes the documents that nobody needs; whether they were still as they were read.
@@ -249,7 +235,7 @@ impl Work<'_> {
         for documents in unused(self.found) {
             let name = documents.name_any();
             let deleted = config_maps.delete(&name, &just(documents)).await;
-            let applied = outcome(deleted, || (format!("ConfigMap {name}"), "deleted"))?;
+            let applied = outcome(deleted, format!("ConfigMap {name}"), "deleted")?;
             all &= applied == Applied::Done;
         }
         Ok(all)
@@ -317,55 +303,27 @@ impl Work<'_> {
     }
 }
 
-fn parameters() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
-}
-
 /// Deletes an object only as it was seen.
 fn just(object: &impl ResourceExt) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: object.uid(),
-            resource_version: object.resource_version(),
-        }),
-        ..DeleteParams::default()
-    }
-}
-
-fn creation() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
+    deleting(object.uid(), object.resource_version())
 }
 
 /// An object that is there already, is gone, or is not as it was, is no failure.
 fn outcome<T>(
     result: Result<T, kube::Error>,
-    what: impl FnOnce() -> (String, &'static str),
+    what: impl Into<String>,
+    action: &'static str,
 ) -> Result<Applied, ApplyError> {
-    match result {
-        Ok(_) => Ok(Applied::Done),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) || is_stale(&status) => {
-            Ok(Applied::Overtaken)
-        }
-        Err(error) => {
-            let (what, action) = what();
-            Err(ApplyError::Call {
-                what,
-                action,
-                error,
-            })
-        }
-    }
+    let done = unless(|status| is_other(status) || is_stale(status), result);
+    Ok(match done.map_err(failed(what, action))? {
+        Some(_) => Applied::Done,
+        None => Applied::Overtaken,
+    })
 }
 
 /// Whether the test of a JSON patch failed. The API server says no more than that it rejects such a
 /// patch; what it says of an object that is invalid or that a policy denies is longer.
-fn is_stale(status: &kube::core::Status) -> bool {
+fn is_stale(status: &Status) -> bool {
     let message = &status.message;
     status.code == 422 && !message.contains("is invalid") && !message.contains("denied")
 }

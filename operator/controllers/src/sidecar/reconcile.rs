@@ -14,7 +14,7 @@ use super::apply::{self, ApplyError};
 use super::read::{self, Found};
 use super::watched::{Watched, key};
 use super::{decide, refusals, report, validate};
-use crate::metrics::Controller;
+use crate::drive::LOOK_AGAIN;
 use crate::sharing::Sharing;
 use crate::status::{self, Progress, Summary};
 
@@ -26,8 +26,6 @@ const SETTLING_AT_ONCE: usize = 64;
 const SWAPPING: Duration = Duration::from_secs(1);
 /// Pause after a look in which nothing was done but evictions tried that were refused.
 const REFUSED: Duration = Duration::from_secs(5);
-/// What no event tells is found so late.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
 /// A sidecar could not be brought to its end.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +50,8 @@ impl Failure {
                 });
             }
             Failure::Read(failure) | Failure::Apply(ApplyError::Rules(failure)) => &failure.error,
-            Failure::Apply(ApplyError::Eviction(failure)) => &failure.error,
-            Failure::Apply(ApplyError::Try(failure)) => &failure.error,
-            Failure::Apply(ApplyError::Call { error, .. }) | Failure::Report(error) => error,
+            Failure::Apply(ApplyError::Call(failure)) => &failure.error,
+            Failure::Report(error) => error,
         };
         status::objection(self, error)
     }
@@ -65,17 +62,7 @@ pub(super) async fn reconcile(
     sidecar: Arc<IntegrationSidecar>,
     watched: Arc<Watched>,
 ) -> Result<Action, Failure> {
-    let work = steps(&sidecar, &watched);
-    watched
-        .context
-        .reconciled(Controller::Sidecar, &*sidecar, work)
-        .await
-}
-
-async fn steps(sidecar: &Arc<IntegrationSidecar>, watched: &Watched) -> Result<Action, Failure> {
-    if sidecar.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    let (sidecar, watched) = (&sidecar, &*watched);
     let found = match read::read(sidecar, watched).await {
         Ok(found) => found,
         Err(error) => {
@@ -200,18 +187,13 @@ fn pause(decision: &Decision, settled: bool) -> Duration {
     }
 }
 
-/// When to try again.
-pub(super) fn after_failure(
-    sidecar: Arc<IntegrationSidecar>,
-    failure: &Failure,
-    watched: Arc<Watched>,
-) -> Action {
+/// Longest pause after a failure.
+pub(super) fn longest_pause(sidecar: &IntegrationSidecar) -> Duration {
     let status = sidecar.status.as_ref();
-    let most = match status.is_some_and(|status| !status.swaps.is_empty()) {
+    match status.is_some_and(|status| !status.swaps.is_empty()) {
         true => SWAPPING,
         false => Duration::MAX,
-    };
-    watched.context.after_failure(&*sidecar, failure, most)
+    }
 }
 
 fn uid(sidecar: &IntegrationSidecar) -> String {

@@ -1,8 +1,6 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -12,14 +10,13 @@ use outrigger_lookup::Mirror;
 
 use super::watched::{Watched, key};
 use crate::context::SIDECAR_LABEL;
+use crate::drive::Requests;
 
 type Request = ObjectRef<IntegrationSidecar>;
 
 /// The sidecars to look at again, as things change that a decision about them rests on.
-pub(super) fn requests(
-    watched: &Arc<Watched>,
-) -> impl Stream<Item = Result<Request, Infallible>> + Send + use<> {
-    let all: Vec<BoxStream<'static, Vec<Request>>> = vec![
+pub(super) fn requests(watched: &Arc<Watched>) -> Vec<Requests<IntegrationSidecar>> {
+    vec![
         Box::pin(by_sidecars(watched)),
         Box::pin(by_applications(watched)),
         Box::pin(by_pods(watched, &watched.context.pods)),
@@ -28,8 +25,7 @@ pub(super) fn requests(
         Box::pin(by_sharing(watched)),
         Box::pin(owners_of(watched.revisions.changes())),
         Box::pin(owners_of(watched.trials.changes())),
-    ];
-    stream::select_all(all).flat_map(|requests| stream::iter(requests.into_iter().map(Ok)))
+    ]
 }
 
 fn by_sidecars(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send + use<> {

@@ -4,4 +4,4 @@ mod controllers;
 mod trial;
 
 pub(crate) use controllers::{Controller, controller_uid, objection, read};
-pub(crate) use trial::{Tried, TryError, WITHOUT_SIDECARS, try_successor};
+pub(crate) use trial::{Tried, WITHOUT_SIDECARS, try_successor};

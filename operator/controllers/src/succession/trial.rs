@@ -1,23 +1,15 @@
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Pod, Volume};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
-use outrigger_api::FIELD_MANAGER;
 use outrigger_injection::application;
 use outrigger_plan::Owners;
 
 use super::controllers::Controller;
+use crate::call::{CallError, creating, failed};
 
 /// What became of a pod that no webhook gave anything.
 pub(crate) const WITHOUT_SIDECARS: &str =
     "came back without its sidecars: the admission webhook is away, or does not know it";
-
-/// A successor could not be tried.
-#[derive(Debug, thiserror::Error)]
-#[error("a pod like the successor of {pod} cannot be tried: {error}")]
-pub(crate) struct TryError {
-    pod: String,
-    pub(crate) error: kube::Error,
-}
 
 /// What came of a pod that was only tried.
 #[derive(Debug)]
@@ -35,12 +27,12 @@ pub(crate) async fn try_successor(
     application_name: &str,
     pod: &Pod,
     controller: &Controller,
-) -> Result<Tried, TryError> {
+) -> Result<Tried, CallError> {
     let namespace = pod.namespace().unwrap_or_default();
     let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     let parameters = PostParams {
         dry_run: true,
-        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..creating()
     };
     let tried = match pods.create(&parameters, &successor(pod, controller)).await {
         Ok(tried) => tried,
@@ -48,8 +40,8 @@ pub(crate) async fn try_successor(
             return Ok(Tried::Wrong(format!("was refused: {}", status.message)));
         }
         Err(error) => {
-            let pod = pod.name_any();
-            return Err(TryError { pod, error });
+            let what = format!("a pod like the successor of {}", pod.name_any());
+            return Err(failed(what, "tried")(error));
         }
     };
     Ok(match application(&tried) == Some(application_name) {

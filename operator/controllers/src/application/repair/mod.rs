@@ -21,11 +21,12 @@ use outrigger_plan::{ApplicationPlan, Owners};
 use self::decide::{Verdict, decide};
 pub(crate) use self::memory::Repairs;
 use super::read::Found;
+use crate::call::CallError;
 use crate::context::Context;
 use crate::events::Story;
-use crate::eviction::{EvictionError, Outcome, Why, evict};
+use crate::eviction::{Outcome, Why, evict};
 use crate::status::{Progress, Summary, listed};
-use crate::succession::{self, Controller, Tried, TryError, controller_uid, try_successor};
+use crate::succession::{self, Controller, Tried, controller_uid, try_successor};
 
 /// Most names of fields in a message.
 const NAMES: usize = 5;
@@ -36,17 +37,14 @@ pub(super) enum RepairError {
     #[error(transparent)]
     Read(#[from] LookupError),
     #[error(transparent)]
-    Try(#[from] TryError),
-    #[error(transparent)]
-    Evict(#[from] EvictionError),
+    Call(#[from] CallError),
 }
 
 impl RepairError {
     pub(super) fn cause(&self) -> &kube::Error {
         match self {
             RepairError::Read(failure) => &failure.error,
-            RepairError::Try(failure) => &failure.error,
-            RepairError::Evict(failure) => &failure.error,
+            RepairError::Call(failure) => &failure.error,
         }
     }
 }

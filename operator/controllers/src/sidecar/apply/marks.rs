@@ -11,7 +11,8 @@ use outrigger_rollout::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{Applied, ApplyError, outcome, parameters};
+use super::{Applied, ApplyError, outcome};
+use crate::call::patching;
 
 /// The ControllerRevisions of a sidecar. A mark is written only on one that is as it was read: an
 /// annotation holds what was seen of several applications, and a write that knows of fewer would
@@ -85,15 +86,13 @@ impl Marks {
             change["metadata"]["resourceVersion"] = version.into();
         }
         let patch = Patch::Merge(change);
-        let patched = self.api.patch(revision, &parameters(), &patch).await;
+        let patched = self.api.patch(revision, &patching(), &patch).await;
         if let Ok(patched) = &patched {
             self.newest
                 .lock()
                 .insert(revision.to_owned(), patched.clone());
         }
-        outcome(patched, || {
-            (format!("ControllerRevision {revision}"), "patched")
-        })
+        outcome(patched, format!("ControllerRevision {revision}"), "patched")
     }
 }
 

@@ -5,7 +5,8 @@ use kube::{Resource, ResourceExt};
 use outrigger_injection::{Trial, orders, preflight_pod};
 use outrigger_rollout::Consumer;
 
-use super::{Applied, ApplyError, Work, creation, outcome};
+use super::{Applied, ApplyError, Work, outcome};
+use crate::call::creating;
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
 use crate::eviction::{self, Outcome};
 use crate::succession::{Tried, WITHOUT_SIDECARS, controller_uid, objection, try_successor};
@@ -38,10 +39,12 @@ impl Work<'_> {
             .insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
         pod.owner_references_mut()
             .extend(self.found.sidecar.controller_owner_ref(&()));
-        let created = self.pods().create(&creation(), &pod).await;
-        outcome(created, || {
-            (format!("preflight pod {}", pod.name_any()), "created")
-        })
+        let created = self.pods().create(&creating(), &pod).await;
+        outcome(
+            created,
+            format!("preflight pod {}", pod.name_any()),
+            "created",
+        )
     }
 
     /// A pod of the consumer, on the node if there is one.
