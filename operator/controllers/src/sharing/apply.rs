@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::decide::{Decision, told};
 use super::documents::owners;
-use super::pods::{SHAPE, Spot, shape_of};
+use super::pods::{SHAPE, Spot, named, shape_of};
 use super::read::Found;
 use super::watched::Watched;
 use crate::call::{CallError, creating, deleting, failed, is_other, patching, unless};
@@ -30,8 +30,8 @@ pub(super) enum ApplyError {
     Call(#[from] CallError),
     #[error(transparent)]
     Rules(#[from] LookupError),
-    #[error("function pod {name} cannot be made: {refusal}")]
-    Refused { name: String, refusal: Box<Refusal> },
+    #[error("{what} cannot be made: {refusal}")]
+    Refused { what: String, refusal: Box<Refusal> },
     #[error("{what} exists and is not Outrigger's; delete it, or rename the IntegrationSidecar")]
     Foreign { what: String },
 }
@@ -148,7 +148,7 @@ impl<'a> Work<'a> {
         rules: &NamespaceRules,
     ) -> Result<(), ApplyError> {
         let context = &self.watched.context;
-        let what = format!("function pod {name}");
+        let what = format!("function {}", named(name, spot));
         let told = told(&self.found.consumers, &decision.plan, spot);
         let wanted = FunctionPod {
             name,
@@ -160,7 +160,7 @@ impl<'a> Work<'a> {
             holder_image: &context.holder_image,
         };
         let refused = |refusal| ApplyError::Refused {
-            name: name.to_owned(),
+            what: what.clone(),
             refusal: Box::new(refusal),
         };
         let mut pod =

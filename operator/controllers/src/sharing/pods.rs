@@ -41,9 +41,9 @@ pub(super) struct Change {
     pub(super) ready: usize,
     /// Whether a place still lacks function pods of the newest shape that serve.
     pub(super) lacks: bool,
-    /// Whether such a place is served by former ones, so that the Service has to go on leading to
+    /// Such places that are served by former ones, so that the Service has to go on leading to
     /// those.
-    pub(super) holds: bool,
+    pub(super) holding: Vec<Spot>,
     /// Until a failed pod is old enough.
     pub(super) again: Option<SignedDuration>,
 }
@@ -196,7 +196,9 @@ fn fill(
     let labelled = current.iter().filter(|pod| has_label(pod));
     let lacks = labelled.filter(|pod| is_ready(pod)).count() < count;
     change.lacks |= lacks;
-    change.holds |= lacks && situation.is_served_by_former(spot);
+    if lacks && situation.is_served_by_former(spot) {
+        change.holding.push(spot.clone());
+    }
     for pod in outdated.extract_if(.., |pod| !situation.is_led_to(pod)) {
         delete(change, pod);
     }
@@ -229,6 +231,14 @@ fn name(plan: &SharedPlan, spot: &Spot, shape: &str, serial: u32) -> String {
         layout::shared_service(plan.name()),
         &hash[..10.min(hash.len())]
     )
+}
+
+/// A function pod and its place, in words.
+pub(super) fn named(pod: &str, spot: &Spot) -> String {
+    match spot {
+        Spot::Node(node) => format!("pod {pod} on node {node}"),
+        Spot::Anywhere => format!("pod {pod}"),
+    }
 }
 
 /// What a pod was made from.

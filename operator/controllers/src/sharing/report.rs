@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use outrigger_api::FunctionPods;
 use outrigger_api::conditions::reason;
@@ -8,7 +8,7 @@ use outrigger_plan::{MOST_DOCUMENT_BYTES, SharedPlan};
 use outrigger_rollout::Container;
 
 use super::decide::Decision;
-use super::pods::{Spot, is_ready};
+use super::pods::{Spot, is_ready, named, shape_of, spot};
 use super::read::Found;
 use super::standing::{Planned, Sharing};
 use super::tenants::MOST_BYTES;
@@ -64,43 +64,88 @@ fn too_many(decision: &Decision) -> Option<Summary> {
     })
 }
 
+/// What function pods wait for: those that are to serve, and those that are to take over.
 fn pending(found: &Found, decision: &Decision) -> Option<Summary> {
-    let (desired, ready) = (decision.pods.desired, decision.pods.ready);
-    if ready >= desired {
-        return None;
-    }
-    let created = decision.pods.create.first().map(|(name, spot)| {
-        let place = match spot {
-            Spot::Node(node) => format!(" on node {node}"),
-            Spot::Anywhere => String::new(),
-        };
-        format!("pod {name}{place} is being created")
-    });
-    let mut waiting = found
-        .pods
-        .iter()
-        .filter(|pod| !is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
-    let waiting = || {
-        let pod = waiting.next()?;
-        Some(format!("pod {} {}", pod.name_any(), waits_for(pod)))
-    };
-    let first = created.or_else(waiting);
-    let first = first.unwrap_or_else(|| "their successors are still to come".to_owned());
-    Some(Summary {
+    let told = [lacking(found, decision), held_up(found, decision)];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| Summary {
         progress: Progress::Reconciling,
         reason: reason::FUNCTION_PODS_PENDING,
-        message: format!("{ready} of {desired} function pods serve: {first}"),
+        message: told.join("; "),
     })
 }
 
-/// What a function pod that does not serve waits for.
+/// The places that nobody serves, or too few do.
+fn lacking(found: &Found, decision: &Decision) -> Option<String> {
+    let change = &decision.pods;
+    let (desired, ready) = (change.desired, change.ready);
+    if ready >= desired {
+        return None;
+    }
+    // Where former ones serve is told apart.
+    let is_lacking = |spot: &Spot| !change.holding.contains(spot);
+    let mut created = change.create.iter().filter(|(_, spot)| is_lacking(spot));
+    let created = created.next().map(|(name, spot)| being_created(name, spot));
+    let mut waiting = found.pods.iter().filter(|pod| waits(pod));
+    let mut waiting = || {
+        let pod = waiting.find(|pod| is_lacking(&spot(pod)))?;
+        let pod_there = named(&pod.name_any(), &spot(pod));
+        Some(format!("{pod_there} {}", waits_for(pod)))
+    };
+    let first = match created.or_else(&mut waiting) {
+        Some(first) => format!(": {first}"),
+        None if change.holding.is_empty() => ": their successors are still to come".to_owned(),
+        None => String::new(),
+    };
+    Some(format!("{ready} of {desired} function pods serve{first}"))
+}
+
+/// The places that former function pods serve, and whose new ones keep those of all other places
+/// from taking over.
+fn held_up(found: &Found, decision: &Decision) -> Option<String> {
+    let change = &decision.pods;
+    let place = |place: &Spot| {
+        let mut created = change.create.iter().filter(|(_, spot)| spot == place);
+        let created = created.next().map(|(name, spot)| being_created(name, spot));
+        let mut pods = found.pods.iter();
+        let waiting = || {
+            let newest = Some(decision.shape.as_str());
+            let pod =
+                pods.find(|pod| waits(pod) && spot(pod) == *place && shape_of(pod) == newest)?;
+            let since = pod.creation_timestamp();
+            let since = since.map_or_else(String::new, |since| format!(", created {},", since.0));
+            let pod_there = named(&pod.name_any(), place);
+            Some(format!("{pod_there}{since} {}", waits_for(pod)))
+        };
+        created.or_else(waiting)
+    };
+    let mut places = change.holding.iter().filter_map(place);
+    let first = places.next()?;
+    let others = match places.count() {
+        0 => String::new(),
+        others => format!("; {others} more places wait"),
+    };
+    Some(format!(
+        "the former function pods serve until new ones do in every place: {first}{others}"
+    ))
+}
+
+fn waits(pod: &Pod) -> bool {
+    !is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn being_created(name: &str, spot: &Spot) -> String {
+    format!("{} is being created", named(name, spot))
+}
+
+/// What a function pod that does not serve waits for, as far as that stands for a while.
 fn waits_for(pod: &Pod) -> String {
     let Some(status) = &pod.status else {
         return "is not scheduled yet".into();
     };
     let containers = status.init_container_statuses.iter().flatten();
     let containers = containers.chain(status.container_statuses.iter().flatten());
-    let mut troubles = containers.filter_map(|container| {
+    let mut troubles = containers.clone().filter_map(|container| {
         let trouble = Container::read(Some(container)).trouble?;
         Some(format!("has container {}: {trouble}", container.name))
     });
@@ -109,6 +154,7 @@ fn waits_for(pod: &Pod) -> String {
         .iter()
         .flatten()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    let mut unready = containers.filter(|container| !container.ready);
     troubles
         .next()
         .or_else(|| {
@@ -116,5 +162,15 @@ fn waits_for(pod: &Pod) -> String {
             Some(format!("is not scheduled: {message}"))
         })
         .or_else(|| Some(format!("has ended: {}", status.reason.as_ref()?)))
+        .or_else(|| Some(unready_container(unready.next()?)))
         .unwrap_or_else(|| "is not ready yet".into())
+}
+
+fn unready_container(container: &ContainerStatus) -> String {
+    let state = container.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+    match waiting {
+        Some(reason) => format!("has container {}: {reason}", container.name),
+        None => format!("has container {}, which is not ready", container.name),
+    }
 }

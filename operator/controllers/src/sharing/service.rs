@@ -30,7 +30,7 @@ pub(super) fn service(
     if let Some(spec) = &mut wanted.spec {
         let selector = spec.selector.get_or_insert_default();
         selector.insert(SHAPE.to_owned(), shape.to_owned());
-        if let Some(former) = former.filter(|_| pods.holds) {
+        if let Some(former) = former.filter(|_| !pods.holding.is_empty()) {
             spec.selector.clone_from(&former.selector);
             spec.ports.clone_from(&former.ports);
         }
@@ -96,6 +96,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::sharing::pods::Spot;
 
     fn plan(sharing: Sharing, port: u16) -> SharedPlan {
         let sidecar = json!({
@@ -113,7 +114,7 @@ mod tests {
     fn change(lacks: bool, holds: bool) -> Change {
         Change {
             lacks,
-            holds,
+            holding: holds.then_some(Spot::Anywhere).into_iter().collect(),
             ..Change::default()
         }
     }

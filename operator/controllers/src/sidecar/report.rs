@@ -10,8 +10,8 @@ use super::watched::Watched;
 use crate::sharing::Sharing;
 use crate::status::{self, Progress, Summary};
 
-/// What is said of a sidecar: of its rollout, of evictions that budgets refused and, when the rollout
-/// needs nobody, of its function pods and of refused configuration.
+/// What is said of a sidecar: of its rollout, of evictions that budgets refused and of function pods;
+/// of refused configuration only when it waits for none of those.
 pub(super) fn summary(
     decision: &Decision,
     sharing: Option<&Sharing>,
@@ -19,42 +19,50 @@ pub(super) fn summary(
     refused: &[Refused],
 ) -> Summary {
     let told = &decision.summary;
-    let kept = kept.first_key_value();
-    if let Some((pod, kept)) = kept.filter(|_| told.state == State::Reconciling) {
-        return Summary {
-            progress: Progress::Reconciling,
-            reason: reason::WAITING,
-            message: format!("pod {pod}: {kept}; {}", told.message),
-        };
-    }
     let obstacle = sharing.and_then(|sharing| sharing.obstacle.as_ref());
-    if let Some(obstacle) = obstacle.filter(|_| told.state == State::Ready) {
-        return obstacle.clone();
-    }
-    match refused.first() {
-        Some(first) if told.state == State::Ready => {
-            let others = match refused.len() - 1 {
-                0 => String::new(),
-                others => format!("; {others} more pods refuse theirs"),
-            };
-            Summary {
-                progress: Progress::Stalled,
-                reason: reason::CONFIGURATION_REFUSED,
-                message: format!(
-                    "pod {}: slot {} refuses its configuration and goes on with the last good one: {}{others}",
-                    first.pod, first.slot, first.message
-                ),
-            }
-        }
-        _ => Summary {
-            progress: match told.state {
-                State::Ready => Progress::Ready,
-                State::Reconciling => Progress::Reconciling,
-                State::Stalled => Progress::Stalled,
-            },
-            reason: told.reason,
-            message: told.message.clone(),
+    match told.state {
+        State::Ready => match (obstacle, refused.split_first()) {
+            (Some(obstacle), _) => obstacle.clone(),
+            (None, Some((first, others))) => configuration_refused(first, others.len()),
+            (None, None) => plain(decision, Progress::Ready),
         },
+        State::Reconciling => {
+            let mut summary = plain(decision, Progress::Reconciling);
+            if let Some((pod, kept)) = kept.first_key_value() {
+                summary.reason = reason::WAITING;
+                summary.message = format!("pod {pod}: {kept}; {}", told.message);
+            }
+            // It may be what the rollout waits for.
+            if let Some(obstacle) = obstacle {
+                summary.message = format!("{}; {}", summary.message, obstacle.message);
+            }
+            summary
+        }
+        State::Stalled => plain(decision, Progress::Stalled),
+    }
+}
+
+/// What is said of the rollout itself.
+fn plain(decision: &Decision, progress: Progress) -> Summary {
+    Summary {
+        progress,
+        reason: decision.summary.reason,
+        message: decision.summary.message.clone(),
+    }
+}
+
+fn configuration_refused(first: &Refused, others: usize) -> Summary {
+    let others = match others {
+        0 => String::new(),
+        others => format!("; {others} more pods refuse theirs"),
+    };
+    Summary {
+        progress: Progress::Stalled,
+        reason: reason::CONFIGURATION_REFUSED,
+        message: format!(
+            "pod {}: slot {} refuses its configuration and goes on with the last good one: {}{others}",
+            first.pod, first.slot, first.message
+        ),
     }
 }
 

@@ -7,3 +7,4 @@ mod replica;
 
 mod pods;
 mod scene;
+mod waits;

@@ -135,7 +135,7 @@ async fn function_pods_of_a_former_release_go_on() {
 }
 
 /// Lets function pods become Ready; the names of all that are.
-fn serve(api: &ApiServer, which: impl Fn(&Value) -> bool) -> Vec<Value> {
+pub(crate) fn serve(api: &ApiServer, which: impl Fn(&Value) -> bool) -> Vec<Value> {
     let pods = api.under(PODS).into_iter().filter(is_function_pod);
     let pods = pods.filter(|pod| which(pod));
     pods.map(|mut pod| {

@@ -184,7 +184,7 @@ fn pods_of_another_shape_go_when_successors_serve_in_all_places() {
     world.lead_to("former");
     let change = world.decide(&wanted, &[]);
     assert_eq!((change.create.len(), change.delete.len()), (2, 0));
-    assert!(change.holds);
+    assert_eq!(change.holding, [node("n1"), node("n2")]);
     assert_eq!(change.ready, 2);
     world.carry_out(&change);
     world.ready(2);
@@ -192,14 +192,14 @@ fn pods_of_another_shape_go_when_successors_serve_in_all_places() {
         desired: 2,
         ready: 2,
         lacks: true,
-        holds: true,
+        holding: vec![node("n2")],
         ..Change::default()
     };
     assert_eq!(world.decide(&wanted, &[]), waits);
     world.ready(3);
     let change = world.decide(&wanted, &[]);
     assert!(
-        !change.holds && change.delete.is_empty(),
+        change.holding.is_empty() && change.delete.is_empty(),
         "the Service first"
     );
     world.carry_out(&change);
@@ -223,7 +223,7 @@ fn a_place_that_former_pods_do_not_serve_holds_up_no_other() {
     });
     world.ready(of_n1.unwrap());
     let change = world.decide(&wanted, &[]);
-    assert!(change.lacks && !change.holds);
+    assert!(change.lacks && change.holding.is_empty());
     world.carry_out(&change);
     assert_eq!(world.decide(&wanted, &[]).delete.len(), 2);
 }
