@@ -45,6 +45,12 @@ pub(crate) fn is_other(status: &Status) -> bool {
     matches!(status.code, 404 | 409)
 }
 
+/// Whether the UID is not that of the object with the name. There are other conflicts, such as with a
+/// budget that changes meanwhile.
+pub(crate) fn is_another(status: &Status) -> bool {
+    status.is_conflict() && status.message.contains("UID")
+}
+
 /// Parameters of a creation by the operator.
 pub(crate) fn creating() -> PostParams {
     PostParams {

@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::call::{CallError, creating, failed};
+use crate::call::{CallError, creating, failed, is_another};
 
 /// Cause of a refusal by a budget.
 const DISRUPTION_BUDGET: &str = "DisruptionBudget";
@@ -67,12 +67,6 @@ pub(crate) async fn evict(client: &Client, pod: &Pod) -> Result<Outcome, CallErr
         }
     }
     Err(failed(format!("pod {namespace}/{name}"), "evicted")(error))
-}
-
-/// Whether the UID is not that of the pod with the name. Budgets that change meanwhile are conflicts
-/// too.
-fn is_another(status: &Status) -> bool {
-    status.is_conflict() && status.message.contains("UID")
 }
 
 /// What a budget has against it. A server that is overloaded answers with the same code.

@@ -3,7 +3,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 
-use crate::call::deleting;
+use crate::call::{deleting, is_another};
 
 /// What came of a write to a pod.
 pub(super) enum Written<T> {
@@ -33,8 +33,7 @@ pub(super) async fn delete(client: &Client, pod: &Pod) -> Result<Written<()>, ku
     let this = deleting(pod.uid(), None);
     let deleted = api(client, pod).delete(&pod.name_any(), &this).await;
     match deleted {
-        // Another pod has its name.
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Gone),
+        Err(kube::Error::Api(status)) if is_another(&status) => Ok(Written::Gone),
         deleted => judged(deleted.map(|_| ())),
     }
 }
