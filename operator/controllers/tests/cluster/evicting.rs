@@ -3,9 +3,8 @@
 use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
 
-use crate::leader::{
-    application, application_path, injected, pod, pod_path, sidecar, sidecar_path,
-};
+use crate::leader::{application, application_path, pod, pod_path, sidecar, sidecar_path};
+use crate::webhook::injected;
 
 pub(crate) const REPLICA_SET: &str = "/apis/apps/v1/namespaces/store/replicasets/web";
 
@@ -22,17 +21,6 @@ pub(crate) fn evicting(replicas: i32) -> ApiServer {
         json!({"spec": {"replicas": replicas, "template": template}}),
     );
     api
-}
-
-/// New pods of application `shop` are made as the webhook makes them.
-pub(crate) fn with_webhook(api: &ApiServer) {
-    let server = api.clone();
-    api.admit(
-        move |pod| match pod["metadata"]["labels"]["app"] == "shop" {
-            true => injected(&server, pod),
-            false => pod,
-        },
-    );
 }
 
 /// A pod of the ReplicaSet, Ready.

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use outrigger_api_server::ApiServer;
-use outrigger_injection::{NamespaceRules, Settings, inject};
-use outrigger_plan::{ApplicationPlan, Referenced};
 use serde_json::{Value, json};
 
 use crate::replica::Replica;
+use crate::webhook::injected;
 
 pub(crate) struct Leader {
     pub(crate) api: ApiServer,
@@ -117,21 +115,6 @@ pub(crate) fn pod() -> Value {
         "spec": {"containers": [{"name": "app", "image": "app:1"}]},
         "status": {"phase": "Running"},
     })
-}
-
-/// A pod as the webhook makes it for application `shop`.
-pub(crate) fn injected(api: &ApiServer, mut pod: Value) -> Value {
-    let read = |path: &str| api.get(path).unwrap();
-    let application = serde_json::from_value(read(&application_path("shop"))).unwrap();
-    let orders = serde_json::from_value(read(&sidecar_path("orders"))).unwrap();
-    let mut referenced = Referenced::default();
-    referenced.sidecars.insert("orders".into(), orders);
-    let plan = ApplicationPlan::new(&application, &referenced).unwrap();
-    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
-    let rules = NamespaceRules::default();
-    let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
-    json_patch::patch(&mut pod, &patch).unwrap();
-    pod
 }
 
 /// Creates a pod as the webhook makes it for application `shop`.

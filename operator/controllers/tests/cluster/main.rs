@@ -4,6 +4,8 @@
 
 #[path = "../replica/mod.rs"]
 mod replica;
+#[path = "../webhook/mod.rs"]
+mod webhook;
 
 mod application;
 mod evicting;

@@ -4,11 +4,12 @@ use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
 
 use crate::evicting::{
-    REPLICA_SET, evicting, of_replica_set, owner, put_bare, put_right, until_gone, with_webhook,
+    REPLICA_SET, evicting, of_replica_set, owner, put_bare, put_right, until_gone,
 };
 use crate::leader::{
-    Leader, application_path, injected, pod, pod_path, put_injected, shop, sidecar, sidecar_path,
+    Leader, application_path, pod, pod_path, put_injected, shop, sidecar, sidecar_path,
 };
+use crate::webhook::{injected, with_webhook};
 
 const BUDGET: &str = "/apis/policy/v1/namespaces/store/poddisruptionbudgets/guard";
 

@@ -6,10 +6,11 @@ use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::evicting::{evicting, put_bare, put_right, until_gone, with_webhook};
+use crate::evicting::{evicting, put_bare, put_right, until_gone};
 use crate::leader::{application_path, config_map_path, pod_path, shop, sidecar_path};
 use crate::preflights;
 use crate::replica::Replica;
+use crate::webhook::with_webhook;
 
 /// The documents of an application come, and go with the last pod that carries its sidecar.
 struct Documents {

@@ -23,6 +23,8 @@ mod shared;
 #[path = "../rollout/shop.rs"]
 #[allow(dead_code, reason = "made for the tests of rollouts, which need more")]
 mod shop;
+#[path = "../webhook/mod.rs"]
+mod webhook;
 
 mod applications;
 mod datasets;

@@ -5,6 +5,8 @@
 
 #[path = "../replica/mod.rs"]
 mod replica;
+#[path = "../webhook/mod.rs"]
+mod webhook;
 
 mod configuration;
 mod failures;

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::node::Node;
 use crate::replica::Replica;
-use crate::shop::{POD, is_updated, owners, put_pod, recreating, says, set_image, with_webhook};
+use crate::shop::{POD, is_updated, owners, put_pod, recreating, says, set_image};
+use crate::webhook::with_webhook;
 
 fn evictions(api: &ApiServer) -> usize {
     let writes = api.writes();

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Pod;
 use outrigger_api_server::ApiServer;
 use outrigger_control::{Order, Phase, layout};
-use outrigger_injection::{NamespaceRules, Settings, inject};
-use outrigger_plan::{ApplicationPlan, Referenced};
 use serde_json::{Value, json};
+
+use crate::webhook::{injected, with_webhook};
 
 pub(crate) const APPLICATION: &str =
     "/apis/outrigger.dev/v1alpha1/namespaces/store/integratedapps/shop";
@@ -65,21 +64,6 @@ pub(crate) fn put_pod(api: &ApiServer, owners: Value) {
     api.put(POD, injected(api, pod));
 }
 
-/// A pod of the application as the webhook makes it now.
-fn injected(api: &ApiServer, mut pod: Value) -> Value {
-    let read = |path: &str| api.get(path).unwrap();
-    let application = serde_json::from_value(read(APPLICATION)).unwrap();
-    let mut referenced = Referenced::default();
-    let orders = serde_json::from_value(read(SIDECAR)).unwrap();
-    referenced.sidecars.insert("orders".into(), orders);
-    let plan = ApplicationPlan::new(&application, &referenced).unwrap();
-    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
-    let rules = NamespaceRules::default();
-    let patch = inject(&typed, &plan, &Settings::default(), &rules, false).unwrap();
-    json_patch::patch(&mut pod, &patch).unwrap();
-    pod
-}
-
 /// Strategy Recreate, and a ReplicaSet with its one pod. What it creates has the sidecar if the
 /// webhook is there.
 pub(crate) fn recreating(webhook: bool) -> ApiServer {
@@ -98,16 +82,6 @@ pub(crate) fn recreating(webhook: bool) -> ApiServer {
         with_webhook(&api);
     }
     api
-}
-
-pub(crate) fn with_webhook(api: &ApiServer) {
-    let cluster = api.clone();
-    api.admit(
-        move |pod| match pod["metadata"]["labels"]["app"] == "shop" {
-            true => injected(&cluster, pod),
-            false => pod,
-        },
-    );
 }
 
 pub(crate) fn owners(api: &ApiServer) -> Value {
