@@ -18,4 +18,4 @@ pub use end::{EndState, broken_conditions};
 pub use layer::Faults;
 pub use plan::{Fault, Plan};
 pub use replay::{Recording, replay};
-pub use story::{Story, crash_after_every_write, weather_storms};
+pub use story::{Operator, Story, crash_after_every_write, weather_storms};

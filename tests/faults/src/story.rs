@@ -23,12 +23,15 @@ const AT_ONCE: usize = 24;
 /// Path of all objects of the operator's own kinds.
 const OUR_KINDS: &str = "/apis/outrigger.dev/";
 
-/// What happens in a cluster, from nothing to an end that does not depend on what goes wrong
-/// meanwhile.
-pub trait Story: Sized + Send + Sync + 'static {
-    /// An operator that leads until it is dropped.
-    type Leader: Send;
+/// An operator that leads until it is dropped.
+pub trait Operator: Send + 'static {
+    /// It leads from now on.
+    fn lead(client: Client) -> Self;
+}
 
+/// What happens in a cluster, from nothing to an end that does not depend on what goes wrong
+/// meanwhile. Itself it is who acts beside the operator, until it is dropped.
+pub trait Story: Sized + Send + Sync + 'static {
     /// What happens in it, for the list of stories told.
     const NAME: &str;
 
@@ -36,16 +39,10 @@ pub trait Story: Sized + Send + Sync + 'static {
     const PASSING: &[&str] = &[];
 
     /// The beginning, without an operator. The number is another one for each call.
-    fn begin(number: usize) -> impl Future<Output = Self> + Send;
-
-    /// Where it takes place.
-    fn api(&self) -> &ApiServer;
-
-    /// An operator that leads from now on.
-    fn lead(&self, client: Client) -> Self::Leader;
+    fn begin(number: usize) -> impl Future<Output = (ApiServer, Self)> + Send;
 
     /// Does what others than the operator do, and waits for the end.
-    fn play(&self) -> impl Future<Output = ()> + Send;
+    fn play(&self, api: &ApiServer) -> impl Future<Output = ()> + Send;
 }
 
 /// The stories that this process has told with an operator that dies.
@@ -109,13 +106,13 @@ struct Ending {
 ///
 /// When an end differs from the one without faults in an object or in the number of creates and
 /// deletes, or when conditions break the rules of kstatus.
-pub async fn crash_after_every_write<S: Story>() -> usize {
-    let calm = told::<S>(Plan::calm(), CALM.into(), None).await;
+pub async fn crash_after_every_write<S: Story, O: Operator>() -> usize {
+    let calm = told::<S, O>(Plan::calm(), CALM.into(), None).await;
     let plans = (0..calm.writes).map(|writes| {
         let name = format!("crash after {writes} writes");
         (Plan::crash_after(writes), name)
     });
-    let endings = all::<S>(plans.collect(), &calm.state).await;
+    let endings = all::<S, O>(plans.collect(), &calm.state).await;
     for (name, ending) in &endings {
         assert_same(&calm, ending, name);
         assert_eq!(ending.lives, calm.lives, "creates and deletes: {name}");
@@ -131,10 +128,10 @@ pub async fn crash_after_every_write<S: Story>() -> usize {
 ///
 /// When an end differs from the one without faults in an object, or when conditions break the rules
 /// of kstatus.
-pub async fn weather_storms<S: Story>(seeds: std::ops::Range<u64>) {
-    let calm = told::<S>(Plan::calm(), CALM.into(), None).await;
+pub async fn weather_storms<S: Story, O: Operator>(seeds: std::ops::Range<u64>) {
+    let calm = told::<S, O>(Plan::calm(), CALM.into(), None).await;
     let plans = seeds.map(|seed| (Plan::storm(seed), format!("storm {seed}")));
-    for (name, ending) in all::<S>(plans.collect(), &calm.state).await {
+    for (name, ending) in all::<S, O>(plans.collect(), &calm.state).await {
         assert_same(&calm, &ending, &name);
     }
 }
@@ -148,9 +145,12 @@ fn assert_same(calm: &Ending, ending: &Ending, name: &str) {
     );
 }
 
-async fn all<S: Story>(plans: Vec<(Plan, String)>, calm: &EndState) -> Vec<(String, Ending)> {
+async fn all<S: Story, O: Operator>(
+    plans: Vec<(Plan, String)>,
+    calm: &EndState,
+) -> Vec<(String, Ending)> {
     let runs = plans.into_iter().map(|(plan, name)| async move {
-        let story = told::<S>(plan, name.clone(), Some(calm.clone()));
+        let story = told::<S, O>(plan, name.clone(), Some(calm.clone()));
         let ending = tokio::spawn(story).await;
         match ending {
             Ok(ending) => (name, ending),
@@ -160,22 +160,22 @@ async fn all<S: Story>(plans: Vec<(Plan, String)>, calm: &EndState) -> Vec<(Stri
     stream::iter(runs).buffered(AT_ONCE).collect().await
 }
 
-async fn told<S: Story>(plan: Plan, name: String, wanted: Option<EndState>) -> Ending {
+async fn told<S: Story, O: Operator>(plan: Plan, name: String, wanted: Option<EndState>) -> Ending {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let story = S::begin(NUMBER.fetch_add(1, Ordering::Relaxed)).await;
+    let (api, story) = S::begin(NUMBER.fetch_add(1, Ordering::Relaxed)).await;
     let (faults, after) = (Faults::new(plan), Faults::new(Plan::calm()));
-    let mut leader = Some(story.lead(faults.before(story.api().client())));
+    let mut leader = Some(O::lead(faults.before(api.client())));
     let work = async {
         let mut end = std::pin::pin!(async {
-            story.play().await;
+            story.play(&api).await;
             // An end that does not come shows when the two are compared.
-            let _ = tokio::time::timeout(PATIENCE / 2, end::<S>(story.api(), &wanted)).await;
+            let _ = tokio::time::timeout(PATIENCE / 2, end::<S>(&api, &wanted)).await;
         });
         tokio::select! {
             () = &mut end => false,
             () = faults.crashed() => {
                 drop(leader.take());
-                leader = Some(story.lead(after.before(story.api().client())));
+                leader = Some(O::lead(after.before(api.client())));
                 end.await;
                 true
             }
@@ -190,19 +190,19 @@ async fn told<S: Story>(plan: Plan, name: String, wanted: Option<EndState>) -> E
         }),
     };
     drop(leader);
-    for (path, object) in story.api().objects() {
+    for (path, object) in api.objects() {
         if path.starts_with(OUR_KINDS) {
             let broken = broken_conditions(&object);
             assert!(broken.is_empty(), "{name}: {path}: {broken:?}");
         }
     }
     if name == CALM {
-        record::<S>(story.api());
+        record::<S>(&api);
     }
     let mut calls = faults.calls();
     calls.extend(after.calls());
     Ending {
-        state: EndState::of(story.api(), S::PASSING),
+        state: EndState::of(&api, S::PASSING),
         lives: EndState::lives(&calls),
         writes: faults.writes(),
         crashed,

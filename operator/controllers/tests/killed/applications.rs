@@ -1,6 +1,5 @@
 //! What an application needs comes and goes, and pods without it are replaced.
 
-use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::{Value, json};
@@ -14,7 +13,6 @@ use crate::webhook::with_webhook;
 
 /// The documents of an application come, and go with the last pod that carries its sidecar.
 struct Documents {
-    api: ApiServer,
     _preflights: AbortOnDropHandle<()>,
 }
 
@@ -37,29 +35,16 @@ async fn carried_by(api: &ApiServer, pods: u32) {
 }
 
 impl Story for Documents {
-    type Leader = Replica;
-
     const NAME: &str = "documents of an application come and go";
 
-    async fn begin(_: usize) -> Documents {
+    async fn begin(_: usize) -> (ApiServer, Documents) {
         let api = shop();
-        Documents {
-            _preflights: preflights::pass(&api),
-            api,
-        }
+        let _preflights = preflights::pass(&api);
+        (api, Documents { _preflights })
     }
 
-    fn api(&self) -> &ApiServer {
-        &self.api
-    }
-
-    fn lead(&self, client: Client) -> Replica {
-        Replica::lead(client)
-    }
-
-    async fn play(&self) {
+    async fn play(&self, api: &ApiServer) {
         let documents = config_map_path("outrigger.shop.orders");
-        let api = &self.api;
         says(api, "Succeeded").await;
         carried_by(api, 1).await;
         // Whether the image is tried at all depends on what is seen before the next edit.
@@ -78,36 +63,22 @@ impl Story for Documents {
 
 /// Pods without sidecars are evicted one after another, and their successors have them.
 struct Repaired {
-    api: ApiServer,
     _preflights: AbortOnDropHandle<()>,
 }
 
 impl Story for Repaired {
-    type Leader = Replica;
-
     const NAME: &str = "pods without sidecars are replaced";
 
-    async fn begin(_: usize) -> Repaired {
+    async fn begin(_: usize) -> (ApiServer, Repaired) {
         let api = evicting(2);
         with_webhook(&api);
         put_bare(&api, "a");
         put_bare(&api, "b");
-        Repaired {
-            _preflights: preflights::pass(&api),
-            api,
-        }
+        let _preflights = preflights::pass(&api);
+        (api, Repaired { _preflights })
     }
 
-    fn api(&self) -> &ApiServer {
-        &self.api
-    }
-
-    fn lead(&self, client: Client) -> Replica {
-        Replica::lead(client)
-    }
-
-    async fn play(&self) {
-        let api = &self.api;
+    async fn play(&self, api: &ApiServer) {
         preflights::until_done(api).await;
         for (former, successor) in [("a", "c"), ("b", "d")] {
             until_gone(api, former).await;
@@ -119,20 +90,20 @@ impl Story for Repaired {
 
 #[tokio::test(start_paused = true)]
 async fn documents_end_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Documents>().await > 5);
+    assert!(crash_after_every_write::<Documents, Replica>().await > 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn documents_end_the_same_after_any_storm() {
-    weather_storms::<Documents>(0..12).await;
+    weather_storms::<Documents, Replica>(0..12).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn pods_are_replaced_once_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Repaired>().await > 5);
+    assert!(crash_after_every_write::<Repaired, Replica>().await > 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn pods_are_replaced_after_any_storm() {
-    weather_storms::<Repaired>(0..12).await;
+    weather_storms::<Repaired, Replica>(0..12).await;
 }

@@ -32,3 +32,14 @@ mod placement;
 mod preflights;
 mod rollouts;
 mod sharing;
+
+use kube::Client;
+use outrigger_faults::Operator;
+
+use crate::replica::Replica;
+
+impl Operator for Replica {
+    fn lead(client: Client) -> Replica {
+        Replica::lead(client)
+    }
+}

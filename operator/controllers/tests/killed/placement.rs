@@ -1,6 +1,5 @@
 //! Pods get their nodes.
 
-use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::{Value, json};
@@ -34,33 +33,28 @@ struct Placed {
 }
 
 impl Story for Placed {
-    type Leader = Replica;
-
     const NAME: &str = "two pods get a node each";
 
     /// What is said of the other node depends on whether the first pod is there already.
     const PASSING: &[&str] = &["excluded", "reason", "runnerUp", "runnerUpBytes"];
 
-    async fn begin(_: usize) -> Placed {
+    async fn begin(_: usize) -> (ApiServer, Placed) {
         let cluster = ground(json!({"mode": "Required"}));
         for number in 0..2 {
             cluster.put_gated(&format!("risk-{number}"), created_now);
         }
-        Placed {
-            _scheduler: cluster.schedule(),
-            cluster,
-        }
+        let _scheduler = cluster.schedule();
+        let api = cluster.api.clone();
+        (
+            api,
+            Placed {
+                cluster,
+                _scheduler,
+            },
+        )
     }
 
-    fn api(&self) -> &ApiServer {
-        &self.cluster.api
-    }
-
-    fn lead(&self, client: Client) -> Replica {
-        Replica::lead(client)
-    }
-
-    async fn play(&self) {
+    async fn play(&self, _: &ApiServer) {
         for (pod, node) in [("risk-0", "n1"), ("risk-1", "n2")] {
             assert_eq!(self.cluster.bound(pod).await, node);
         }
@@ -74,30 +68,20 @@ struct Replaced {
 }
 
 impl Story for Replaced {
-    type Leader = Replica;
-
     const NAME: &str = "a pod finds its node full, and its replacement is planned elsewhere";
 
-    async fn begin(_: usize) -> Replaced {
+    async fn begin(_: usize) -> (ApiServer, Replaced) {
         let cluster = ground(json!({"mode": "Required", "bindTimeoutSeconds": 0}));
         cluster.put_deployment(1);
         let story = Replaced { cluster };
         story.replica("risk-0");
-        story
+        (story.cluster.api.clone(), story)
     }
 
-    fn api(&self) -> &ApiServer {
-        &self.cluster.api
-    }
-
-    fn lead(&self, client: Client) -> Replica {
-        Replica::lead(client)
-    }
-
-    async fn play(&self) {
+    async fn play(&self, api: &ApiServer) {
         let cluster = &self.cluster;
         cluster.pod("risk-0", |pod| !is_gated(pod)).await;
-        cluster.api.put(
+        api.put(
             &format!("{PODS}other"),
             json!({
                 "apiVersion": "v1", "kind": "Pod",
@@ -108,7 +92,7 @@ impl Story for Replaced {
         let _scheduler = cluster.schedule();
         let gone = |found: Option<&Value>| found.is_none();
         let path = format!("{PODS}risk-0");
-        patiently("deletion", cluster.api.until(&path, gone)).await;
+        patiently("deletion", api.until(&path, gone)).await;
         self.replica("risk-1");
         assert_eq!(cluster.bound("risk-1").await, "n2");
         cluster.says("Succeeded").await;
@@ -127,15 +111,15 @@ impl Replaced {
 
 #[tokio::test]
 async fn pods_get_the_same_nodes_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Placed>().await > 3);
+    assert!(crash_after_every_write::<Placed, Replica>().await > 3);
 }
 
 #[tokio::test]
 async fn a_replacement_is_planned_elsewhere_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Replaced>().await > 5);
+    assert!(crash_after_every_write::<Replaced, Replica>().await > 5);
 }
 
 #[tokio::test]
 async fn pods_get_the_same_nodes_after_any_storm() {
-    weather_storms::<Placed>(0..12).await;
+    weather_storms::<Placed, Replica>(0..12).await;
 }

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use kube::Client;
 use outrigger_api::RESUME_ANNOTATION;
 use outrigger_api_server::ApiServer;
 use outrigger_control::Phase;
@@ -21,8 +20,6 @@ use crate::shop::{
 /// What happens to application `shop` with its one pod.
 trait Plot: Send + Sync + 'static {
     const NAME: &str;
-    /// The slots of each story have an address of their own: the second number of it.
-    const NETWORK: u8;
 
     /// The objects at the beginning.
     fn open() -> ApiServer {
@@ -35,37 +32,24 @@ trait Plot: Send + Sync + 'static {
 
 /// The story of a plot.
 struct Shop<P> {
-    api: ApiServer,
     node: Node,
     plot: PhantomData<P>,
 }
 
 impl<P: Plot> Story for Shop<P> {
-    type Leader = Replica;
-
     const NAME: &str = P::NAME;
 
-    async fn begin(number: usize) -> Shop<P> {
+    async fn begin(number: usize) -> (ApiServer, Shop<P>) {
         let api = P::open();
-        let ip = format!("127.{}.{}.{}", P::NETWORK, number / 250, 1 + number % 250);
-        Shop {
-            node: Node::start(&api, &ip).await,
-            api,
-            plot: PhantomData,
-        }
+        // The slots of each pod have an address of their own.
+        let ip = format!("127.11.{}.{}", number / 250, 1 + number % 250);
+        let node = Node::start(&api, &ip).await;
+        let plot = PhantomData;
+        (api, Shop { node, plot })
     }
 
-    fn api(&self) -> &ApiServer {
-        &self.api
-    }
-
-    fn lead(&self, client: Client) -> Replica {
-        Replica::lead(client)
-    }
-
-    async fn play(&self) {
-        P::play(&self.api, &self.node).await;
-        let api = &self.api;
+    async fn play(&self, api: &ApiServer) {
+        P::play(api, &self.node).await;
         api.until(SIDECAR, |_| preflights(api) == 0).await;
     }
 }
@@ -81,7 +65,6 @@ struct Swap;
 
 impl Plot for Swap {
     const NAME: &str = "an image is swapped into a running pod";
-    const NETWORK: u8 = 11;
 
     async fn play(api: &ApiServer, _: &Node) {
         is_tried(api).await;
@@ -94,7 +77,6 @@ struct Missing;
 
 impl Plot for Missing {
     const NAME: &str = "an image that does not exist is asked for, and then the former again";
-    const NETWORK: u8 = 12;
 
     async fn play(api: &ApiServer, node: &Node) {
         node.spoil("sidecar:9", Fault::Missing);
@@ -118,7 +100,6 @@ struct RolledBack;
 
 impl Plot for RolledBack {
     const NAME: &str = "an image that crashes is taken back";
-    const NETWORK: u8 = 13;
 
     fn open() -> ApiServer {
         shop(60)
@@ -134,7 +115,6 @@ struct UpdatedMeanwhile;
 
 impl Plot for UpdatedMeanwhile {
     const NAME: &str = "a third image is asked for while the second is taken back";
-    const NETWORK: u8 = 14;
 
     fn open() -> ApiServer {
         shop(1)
@@ -157,7 +137,6 @@ struct TwoUpdates;
 
 impl Plot for TwoUpdates {
     const NAME: &str = "a third image is asked for while the second is tried";
-    const NETWORK: u8 = 15;
 
     async fn play(api: &ApiServer, node: &Node) {
         node.spoil("sidecar:2", Fault::Hangs);
@@ -173,7 +152,6 @@ struct Staged;
 
 impl Plot for Staged {
     const NAME: &str = "an image is staged, and then resumed";
-    const NETWORK: u8 = 16;
 
     fn open() -> ApiServer {
         let api = shop(0);
@@ -199,7 +177,6 @@ struct InPlace;
 
 impl Plot for InPlace {
     const NAME: &str = "the one container of a sidecar of any image is replaced";
-    const NETWORK: u8 = 17;
 
     fn open() -> ApiServer {
         let api = empty_shop(0);
@@ -224,7 +201,6 @@ struct Recreated;
 
 impl Plot for Recreated {
     const NAME: &str = "a pod is evicted, and its successor has the image";
-    const NETWORK: u8 = 18;
 
     fn open() -> ApiServer {
         recreating(true)
@@ -246,45 +222,45 @@ impl Plot for Recreated {
 
 #[tokio::test]
 async fn a_swap_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<Swap>>().await > 15);
+    assert!(crash_after_every_write::<Shop<Swap>, Replica>().await > 15);
 }
 
 #[tokio::test]
 async fn a_swap_ends_the_same_after_any_storm() {
-    weather_storms::<Shop<Swap>>(0..12).await;
+    weather_storms::<Shop<Swap>, Replica>(0..12).await;
 }
 
 #[tokio::test]
 async fn a_missing_image_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<Missing>>().await > 10);
+    assert!(crash_after_every_write::<Shop<Missing>, Replica>().await > 10);
 }
 
 #[tokio::test]
 async fn a_rollback_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<RolledBack>>().await > 15);
+    assert!(crash_after_every_write::<Shop<RolledBack>, Replica>().await > 15);
 }
 
 #[tokio::test]
 async fn an_update_during_a_rollback_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<UpdatedMeanwhile>>().await > 20);
+    assert!(crash_after_every_write::<Shop<UpdatedMeanwhile>, Replica>().await > 20);
 }
 
 #[tokio::test]
 async fn two_updates_in_quick_succession_end_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<TwoUpdates>>().await > 15);
+    assert!(crash_after_every_write::<Shop<TwoUpdates>, Replica>().await > 15);
 }
 
 #[tokio::test]
 async fn a_staged_image_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<Staged>>().await > 15);
+    assert!(crash_after_every_write::<Shop<Staged>, Replica>().await > 15);
 }
 
 #[tokio::test]
 async fn a_replacement_in_place_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<InPlace>>().await > 10);
+    assert!(crash_after_every_write::<Shop<InPlace>, Replica>().await > 10);
 }
 
 #[tokio::test]
 async fn a_recreation_ends_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shop<Recreated>>().await > 10);
+    assert!(crash_after_every_write::<Shop<Recreated>, Replica>().await > 10);
 }

@@ -1,6 +1,5 @@
 //! Function pods come with their consumers, and go after them.
 
-use kube::Client;
 use outrigger_api_server::ApiServer;
 use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::json;
@@ -11,33 +10,21 @@ use crate::replica::Replica;
 use crate::shared::{DOCUMENTS, PODS, SERVICE, put_consumer, scene, until_function_pods};
 
 struct Shared {
-    api: ApiServer,
     _preflights: AbortOnDropHandle<()>,
 }
 
 impl Story for Shared {
-    type Leader = Replica;
-
     const NAME: &str = "function pods come and go with consumers of two applications";
 
-    async fn begin(_: usize) -> Shared {
+    async fn begin(_: usize) -> (ApiServer, Shared) {
         let api = scene();
         put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
         put_consumer(&api, "b", "bank", "n2", "10.0.1.1");
         let _preflights = preflights::pass(&api);
-        Shared { api, _preflights }
+        (api, Shared { _preflights })
     }
 
-    fn api(&self) -> &ApiServer {
-        &self.api
-    }
-
-    fn lead(&self, client: Client) -> Replica {
-        Replica::lead(client)
-    }
-
-    async fn play(&self) {
-        let api = &self.api;
+    async fn play(&self, api: &ApiServer) {
         let first = ("n1", json!({"shop": ["10.0.0.1"]}));
         let second = ("n2", json!({"bank": ["10.0.1.1"]}));
         until_function_pods(api, &[first, second.clone()]).await;
@@ -56,10 +43,10 @@ impl Story for Shared {
 
 #[tokio::test(start_paused = true)]
 async fn function_pods_end_the_same_whenever_the_operator_is_killed() {
-    assert!(crash_after_every_write::<Shared>().await > 10);
+    assert!(crash_after_every_write::<Shared, Replica>().await > 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn function_pods_end_the_same_after_any_storm() {
-    weather_storms::<Shared>(0..12).await;
+    weather_storms::<Shared, Replica>(0..12).await;
 }
