@@ -209,13 +209,21 @@ mod tests {
     use super::*;
     use crate::{Function, NotWarm, RequestBody, ResponseBody};
 
-    /// Warm at the attempt with a number; never at attempt 0.
-    struct WarmAt {
-        attempt: u32,
-        asked: AtomicU32,
+    /// When a function is warm: at which of the attempts, counted from 1.
+    #[derive(Clone, Copy)]
+    enum Warm {
+        From(u32),
+        Until(u32),
+        /// It does not answer.
+        Unknown,
     }
 
-    impl Function for WarmAt {
+    struct Asked {
+        warm: Warm,
+        attempts: AtomicU32,
+    }
+
+    impl Function for Asked {
         fn call(
             self: Arc<Self>,
             _: Request<RequestBody>,
@@ -225,33 +233,38 @@ mod tests {
 
         fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
             async move {
-                let asked = self.asked.fetch_add(1, SeqCst) + 1;
-                match self.attempt {
-                    0 => std::future::pending().await,
-                    attempt if asked >= attempt => Ok(()),
-                    _ => Err(NotWarm("the store is away".to_owned())),
-                }
+                let attempt = self.attempts.fetch_add(1, SeqCst) + 1;
+                let is_warm = match self.warm {
+                    Warm::From(first) => attempt >= first,
+                    Warm::Until(last) => attempt <= last,
+                    Warm::Unknown => std::future::pending().await,
+                };
+                let away = || NotWarm("the store is away".to_owned());
+                is_warm.then_some(()).ok_or_else(away)
             }
             .boxed()
         }
     }
 
-    fn functions(attempts: &[(&str, u32)]) -> Arc<Hosted> {
-        let function = |(name, attempt): &(&str, u32)| {
-            let function: Arc<dyn Function> = Arc::new(WarmAt {
-                attempt: *attempt,
-                asked: AtomicU32::new(0),
+    fn functions(functions: &[(&str, Warm)]) -> Arc<Hosted> {
+        let functions = functions.iter().map(|(name, warm)| {
+            let function: Arc<dyn Function> = Arc::new(Asked {
+                warm: *warm,
+                attempts: AtomicU32::new(0),
             });
             ((*name).to_owned(), function)
-        };
-        Arc::new(Hosted::own(attempts.iter().map(function).collect()))
+        });
+        Arc::new(Hosted::own(functions.collect()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_function_that_is_not_warm_is_named_and_asked_again() {
         let mut warmth = Warmth::new();
         let mut watch = warmth.watch();
-        warmth.begin(functions(&[("entries", 3), ("other", 1)]));
+        warmth.begin(functions(&[
+            ("entries", Warm::From(3)),
+            ("other", Warm::From(1)),
+        ]));
         let reason = watch
             .wait_for(|state| matches!(state, Err(reason) if reason.contains("store")))
             .await
@@ -265,9 +278,9 @@ mod tests {
     async fn other_functions_are_not_warm_because_the_former_ones_were() {
         let mut warmth = Warmth::new();
         let mut watch = warmth.watch();
-        warmth.begin(functions(&[("entries", 1)]));
+        warmth.begin(functions(&[("entries", Warm::From(1))]));
         watch.wait_for(Result::is_ok).await.unwrap();
-        warmth.begin(functions(&[("entries", 0)]));
+        warmth.begin(functions(&[("entries", Warm::Unknown)]));
         assert!(watch.borrow().is_err());
         let reason = watch
             .wait_for(|state| matches!(state, Err(reason) if reason.contains("within")))
@@ -282,13 +295,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn functions_whose_store_goes_away_are_not_warm_any_more() {
-        let function: Arc<dyn Function> = Arc::new(WarmOnce(AtomicU32::new(0)));
-        let once = Functions::from([("entries".to_owned(), function)]);
         let mut warmth = Warmth::new();
         let mut watch = warmth.watch();
-        warmth.begin(Arc::new(Hosted::own(once)));
+        warmth.begin(functions(&[("entries", Warm::Until(1))]));
         watch.wait_for(Result::is_ok).await.unwrap();
-        let cold = Err("function entries: the store went away".to_owned());
+        let cold = Err("function entries: the store is away".to_owned());
         watch.wait_for(|state| *state == cold).await.unwrap();
     }
 
@@ -296,16 +307,16 @@ mod tests {
     async fn a_doubt_lasts_until_the_functions_are_asked_next() {
         let mut warmth = Warmth::new();
         let mut watch = warmth.watch();
-        warmth.begin(functions(&[("entries", 1)]));
+        warmth.begin(functions(&[("entries", Warm::From(1))]));
         watch.wait_for(Result::is_ok).await.unwrap();
         warmth.doubt().tell("it was away for a moment".to_owned());
         assert!(watch.borrow_and_update().is_err());
         watch.wait_for(Result::is_ok).await.unwrap();
     }
 
-    fn tenants(attempts: &[(&str, u32)]) -> Arc<Hosted> {
-        let tenants = attempts.iter().map(|(application, attempt)| {
-            let own = functions(&[("entries", *attempt)]);
+    fn tenants(tenants: &[(&str, Warm)]) -> Arc<Hosted> {
+        let tenants = tenants.iter().map(|(application, warm)| {
+            let own = functions(&[("entries", *warm)]);
             ((*application).to_owned(), own.all().clone())
         });
         Arc::new(Hosted::shared(tenants.collect()))
@@ -315,12 +326,12 @@ mod tests {
     async fn an_application_that_is_not_warm_keeps_no_other_from_being_served() {
         let mut warmth = Warmth::new();
         let (mut watch, mut cold) = (warmth.watch(), warmth.cold());
-        warmth.begin(tenants(&[("bank", 1), ("shop", 0)]));
+        warmth.begin(tenants(&[("bank", Warm::From(1)), ("shop", Warm::Unknown)]));
         watch.wait_for(Result::is_ok).await.unwrap();
         let reason = "the functions were not warm within 2 s".to_owned();
         let shop = BTreeMap::from([("shop".to_owned(), reason)]);
         assert_eq!(*cold.borrow(), shop);
-        warmth.begin(tenants(&[("bank", 1), ("shop", 2)]));
+        warmth.begin(tenants(&[("bank", Warm::From(1)), ("shop", Warm::From(2))]));
         cold.wait_for(BTreeMap::is_empty).await.unwrap();
     }
 
@@ -328,45 +339,22 @@ mod tests {
     async fn nothing_is_warm_without_one_warm_application() {
         let mut warmth = Warmth::new();
         let (mut watch, mut cold) = (warmth.watch(), warmth.cold());
-        warmth.begin(tenants(&[("bank", 2), ("shop", 0)]));
+        warmth.begin(tenants(&[("bank", Warm::From(2)), ("shop", Warm::Unknown)]));
         let is_about_bank = |state: &Result<(), String>| matches!(state, Err(reason) if reason.starts_with("application bank: "));
         watch.wait_for(is_about_bank).await.unwrap();
         watch.wait_for(Result::is_ok).await.unwrap();
         cold.wait_for(|cold| cold.len() == 1).await.unwrap();
     }
 
-    /// Warm when asked first, and never again.
-    struct WarmOnce(AtomicU32);
-
-    impl Function for WarmOnce {
-        fn call(
-            self: Arc<Self>,
-            _: Request<RequestBody>,
-        ) -> BoxFuture<'static, Response<ResponseBody>> {
-            unreachable!("nothing calls the function")
-        }
-
-        fn warm(self: Arc<Self>) -> BoxFuture<'static, Result<(), NotWarm>> {
-            async move {
-                match self.0.fetch_add(1, SeqCst) {
-                    0 => Ok(()),
-                    _ => Err(NotWarm("the store went away".to_owned())),
-                }
-            }
-            .boxed()
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn an_application_whose_store_goes_away_is_told() {
-        let function: Arc<dyn Function> = Arc::new(WarmOnce(AtomicU32::new(0)));
-        let once = Functions::from([("entries".to_owned(), function)]);
-        let bank = functions(&[("entries", 1)]).all().clone();
-        let hosted = [("bank".to_owned(), bank), ("shop".to_owned(), once)];
         let mut warmth = Warmth::new();
         let mut cold = warmth.cold();
-        warmth.begin(Arc::new(Hosted::shared(hosted.into())));
-        let shop = "function entries: the store went away".to_owned();
+        warmth.begin(tenants(&[
+            ("bank", Warm::From(1)),
+            ("shop", Warm::Until(1)),
+        ]));
+        let shop = "function entries: the store is away".to_owned();
         cold.wait_for(|cold| cold.get("shop") == Some(&shop))
             .await
             .unwrap();
