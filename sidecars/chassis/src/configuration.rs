@@ -1,5 +1,6 @@
 //! The configuration in use: taken completely or not at all, and kept through restarts.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -176,13 +177,14 @@ impl Configuration {
             AnyDocument::Shared(shared) => {
                 check_shared(&shared, &self.sidecar)?;
                 let mut parts = std::mem::take(&mut self.parts);
+                let kept = LazyCell::new(|| self.kept_parts());
                 let refused = parts.take(
                     &shared,
                     |document| {
                         check(document, &self.sidecar, Some(&self.ports))?;
                         self.functions_of(document)
                     },
-                    |application| self.kept_part(application),
+                    |application| kept.get(application).cloned(),
                 );
                 self.parts = parts;
                 Ok(Built {
@@ -214,14 +216,18 @@ impl Configuration {
         guarded.collect()
     }
 
-    /// The part of an application that was good before this worker began.
-    fn kept_part(&self, application: &str) -> Option<Document> {
-        let LastGood { document, .. } = self.read_last_good().ok()??;
-        let AnyDocument::Shared(shared) = document else {
-            return None;
+    /// The parts of applications that were good before this worker began.
+    fn kept_parts(&self) -> BTreeMap<String, Document> {
+        let Ok(Some(LastGood { document, .. })) = self.read_last_good() else {
+            return BTreeMap::new();
         };
-        let mut documents = shared.tenants.into_iter().map(|tenant| tenant.document);
-        documents.find(|document| document.application.name == application)
+        let AnyDocument::Shared(shared) = document else {
+            return BTreeMap::new();
+        };
+        let documents = shared.tenants.into_iter().map(|tenant| tenant.document);
+        documents
+            .map(|document| (document.application.name.clone(), document))
+            .collect()
     }
 
     fn read_last_good(&self) -> io::Result<Option<LastGood>> {
