@@ -13,6 +13,12 @@ mod evicting;
     reason = "made for the tests of applications, which need more"
 )]
 mod leader;
+#[path = "../../../hdfs/tests/scan/name_node.rs"]
+#[allow(dead_code, reason = "made for the tests of the scan, which need more")]
+mod name_node;
+#[path = "../../../hdfs/tests/scan/namespace.rs"]
+#[allow(dead_code, reason = "made for the tests of the scan, which need more")]
+mod namespace;
 #[path = "../rollout/node.rs"]
 #[allow(dead_code, reason = "made for the tests of rollouts, which need more")]
 mod node;

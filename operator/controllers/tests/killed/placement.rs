@@ -4,7 +4,7 @@ use outrigger_api_server::ApiServer;
 use outrigger_faults::{Story, crash_after_every_write, weather_storms};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, DropTask, PODS, is_gated, patiently};
+use crate::cluster::{APPLICATION, Cluster, DropTask, PODS, is_gated, patiently};
 use crate::replica::Replica;
 
 /// 100 MiB on `n1`, 50 MiB on `n2`, both with one place, and an application that needs them.
@@ -22,7 +22,7 @@ fn ground(locality: Value) -> Cluster {
     cluster
 }
 
-fn created_now(pod: &mut Value) {
+pub(crate) fn created_now(pod: &mut Value) {
     pod["metadata"]["creationTimestamp"] = jiff::Timestamp::now().to_string().into();
 }
 
@@ -93,6 +93,13 @@ impl Story for Replaced {
         let gone = |found: Option<&Value>| found.is_none();
         let path = format!("{PODS}risk-0");
         patiently("deletion", api.until(&path, gone)).await;
+        // Otherwise the replacement would go too, before it is seen that it is bound.
+        cluster.edit(APPLICATION, |application| {
+            application["spec"]["locality"]["bindTimeoutSeconds"] = 300.into();
+        });
+        let effective =
+            |status: &Value| status["placement"]["effective"]["bindTimeoutSeconds"] == 300;
+        cluster.status(effective).await;
         self.replica("risk-1");
         assert_eq!(cluster.bound("risk-1").await, "n2");
         cluster.says("Succeeded").await;
@@ -122,4 +129,9 @@ async fn a_replacement_is_planned_elsewhere_whenever_the_operator_is_killed() {
 #[tokio::test]
 async fn pods_get_the_same_nodes_after_any_storm() {
     weather_storms::<Placed, Replica>(0..12).await;
+}
+
+#[tokio::test]
+async fn a_replacement_is_planned_elsewhere_after_any_storm() {
+    weather_storms::<Replaced, Replica>(0..12).await;
 }

@@ -236,8 +236,18 @@ async fn a_missing_image_ends_the_same_whenever_the_operator_is_killed() {
 }
 
 #[tokio::test]
+async fn a_missing_image_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<Missing>, Replica>(0..12).await;
+}
+
+#[tokio::test]
 async fn a_rollback_ends_the_same_whenever_the_operator_is_killed() {
     assert!(crash_after_every_write::<Shop<RolledBack>, Replica>().await > 15);
+}
+
+#[tokio::test]
+async fn a_rollback_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<RolledBack>, Replica>(0..12).await;
 }
 
 #[tokio::test]
@@ -246,8 +256,18 @@ async fn an_update_during_a_rollback_ends_the_same_whenever_the_operator_is_kill
 }
 
 #[tokio::test]
+async fn an_update_during_a_rollback_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<UpdatedMeanwhile>, Replica>(0..12).await;
+}
+
+#[tokio::test]
 async fn two_updates_in_quick_succession_end_the_same_whenever_the_operator_is_killed() {
     assert!(crash_after_every_write::<Shop<TwoUpdates>, Replica>().await > 15);
+}
+
+#[tokio::test]
+async fn two_updates_in_quick_succession_end_the_same_after_any_storm() {
+    weather_storms::<Shop<TwoUpdates>, Replica>(0..12).await;
 }
 
 #[tokio::test]
@@ -256,11 +276,26 @@ async fn a_staged_image_ends_the_same_whenever_the_operator_is_killed() {
 }
 
 #[tokio::test]
+async fn a_staged_image_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<Staged>, Replica>(0..12).await;
+}
+
+#[tokio::test]
 async fn a_replacement_in_place_ends_the_same_whenever_the_operator_is_killed() {
     assert!(crash_after_every_write::<Shop<InPlace>, Replica>().await > 10);
 }
 
 #[tokio::test]
+async fn a_replacement_in_place_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<InPlace>, Replica>(0..12).await;
+}
+
+#[tokio::test]
 async fn a_recreation_ends_the_same_whenever_the_operator_is_killed() {
     assert!(crash_after_every_write::<Shop<Recreated>, Replica>().await > 10);
+}
+
+#[tokio::test]
+async fn a_recreation_ends_the_same_after_any_storm() {
+    weather_storms::<Shop<Recreated>, Replica>(0..12).await;
 }
