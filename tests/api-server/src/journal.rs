@@ -59,14 +59,10 @@ fn portable(state: &State, object: &str, value: &Value) -> Value {
             .iter()
             .map(|item| portable(state, object, item))
             .collect(),
-        Value::String(text) if text.starts_with("uid-") => {
-            let mut log = state.log.iter();
-            let owner = log.find(|(_, _, logged)| logged["metadata"]["uid"] == *value);
-            match owner {
-                Some((path, _, _)) => format!("${{uid {path}}}").into(),
-                None => value.clone(),
-            }
-        }
+        Value::String(text) if text.starts_with("uid-") => match state.history.path_of(value) {
+            Some(path) => format!("${{uid {path}}}").into(),
+            None => value.clone(),
+        },
         other => other.clone(),
     }
 }

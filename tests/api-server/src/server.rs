@@ -2,30 +2,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use futures::stream;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{Full, StreamBody};
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use serde_json::Value;
+use tokio::sync;
 
-use crate::address::{Address, Selection, query};
+use crate::address::{Address, query};
 use crate::evictions::evict;
-use crate::journal;
+use crate::list::list;
 use crate::managers::Applying;
 use crate::patch::PatchForm;
-use crate::state::{Failure, State};
+use crate::selection::Selection;
+use crate::state::{Failure, State, failed};
+use crate::{journal, watch};
 
 /// The server. Clones are the same server.
 #[derive(Clone, Default)]
 pub struct ApiServer {
-    state: Arc<Mutex<State>>,
-    versions: watch::Sender<u64>,
+    pub(crate) state: Arc<Mutex<State>>,
+    versions: sync::watch::Sender<u64>,
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -42,7 +43,7 @@ impl ApiServer {
     }
 
     /// The version of the last change, as it rises.
-    pub fn versions(&self) -> watch::Receiver<u64> {
+    pub fn versions(&self) -> sync::watch::Receiver<u64> {
         self.versions.subscribe()
     }
 
@@ -73,6 +74,12 @@ impl ApiServer {
     /// Lets the next writes fail.
     pub fn fail(&self, writes: usize) {
         self.state.lock().failures = writes;
+    }
+
+    /// Forgets what has changed until now, as an API server does after some minutes: watches from
+    /// earlier versions, and further pages of lists, are answered 410 Gone.
+    pub fn forget(&self) {
+        self.state.lock().history.forget();
     }
 
     /// Changes each pod that is created from now on, in a dry run too, as an admission webhook does.
@@ -202,72 +209,12 @@ impl ApiServer {
         let collection = address.object().trim_end_matches('/').to_owned();
         self.state.lock().lists.insert(collection);
         let selection = Selection::new(address, query);
-        match query.get("watch").map(String::as_str) {
-            Some("true") => self.watch(selection, query),
-            _ => self.list(&selection),
+        if query.get("watch").is_some_and(|value| value == "true") {
+            let events = watch::events(self.clone(), selection, query);
+            return Response::new(BoxBody::new(StreamBody::new(Box::pin(events))));
         }
-    }
-
-    fn list(&self, selection: &Selection) -> Answer {
-        let state = self.state.lock();
-        let items: Vec<_> = state
-            .objects
-            .iter()
-            .filter(|(path, object)| selection.selects(path, object))
-            .map(|(_, object)| object.clone())
-            .collect();
-        let list = json!({
-            "apiVersion": "v1",
-            "kind": "List",
-            "metadata": {"resourceVersion": state.version().to_string()},
-            "items": items,
-        });
-        json_answer(StatusCode::OK, &list)
-    }
-
-    fn watch(&self, selection: Selection, query: &BTreeMap<String, String>) -> Answer {
-        let since = query.get("resourceVersion");
-        let since: usize = since.and_then(|version| version.parse().ok()).unwrap_or(0);
-        let (server, versions) = (self.clone(), self.versions.subscribe());
-        let events = stream::unfold((since, versions), move |(mut next, mut versions)| {
-            let (server, selection) = (server.clone(), selection.clone());
-            async move {
-                loop {
-                    let Some((path, kind, object)) = server.change_at(next) else {
-                        versions.changed().await.ok()?;
-                        continue;
-                    };
-                    next += 1;
-                    let before = server.before(next - 1, &path);
-                    let was = before.is_some_and(|before| selection.selects(&path, &before));
-                    let is = kind != "DELETED" && selection.selects(&path, &object);
-                    // An object enters and leaves a selection when its labels change.
-                    let kind = match (was, is) {
-                        (false, true) => "ADDED",
-                        (true, true) => "MODIFIED",
-                        (true, false) => "DELETED",
-                        (false, false) => continue,
-                    };
-                    let mut event = json!({"type": kind, "object": object}).to_string();
-                    event.push('\n');
-                    let frame = Frame::data(Bytes::from(event));
-                    return Some((Ok::<_, Infallible>(frame), (next, versions)));
-                }
-            }
-        });
-        Response::new(BoxBody::new(StreamBody::new(Box::pin(events))))
-    }
-
-    fn change_at(&self, position: usize) -> Option<(String, &'static str, Value)> {
-        self.state.lock().log.get(position).cloned()
-    }
-
-    /// The object at a path before a change.
-    fn before(&self, position: usize, path: &str) -> Option<Value> {
-        let state = self.state.lock();
-        let mut earlier = state.log[..position].iter().rev();
-        let (_, kind, object) = earlier.find(|(changed, _, _)| changed == path)?;
-        (*kind != "DELETED").then(|| object.clone())
+        let listed = list(&self.state.lock(), &selection, query);
+        listed.map_or_else(failure, |list| json_answer(StatusCode::OK, &list))
     }
 }
 
@@ -316,10 +263,6 @@ fn json_answer(status: StatusCode, value: &Value) -> Answer {
     answer
 }
 
-fn failure((status, reason): Failure) -> Answer {
-    let value = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "reason": reason, "message": reason, "code": status.as_u16(),
-    });
-    json_answer(status, &value)
+fn failure(failure: Failure) -> Answer {
+    json_answer(failure.0, &failed(failure))
 }

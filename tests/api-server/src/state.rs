@@ -5,9 +5,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::address::Address;
+use crate::history::History;
 use crate::managers::{Applying, Managers};
 use crate::patch::PatchForm;
-use crate::{gates, immutable};
+use crate::{gates, immutable, validation};
 
 /// Objects that others create appear at the same second, unless they say otherwise.
 const CREATED: &str = "2026-01-01T00:00:00Z";
@@ -15,8 +16,7 @@ const CREATED: &str = "2026-01-01T00:00:00Z";
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) objects: BTreeMap<String, Value>,
-    /// Path, type and object of every change; the position is the version less one.
-    pub(crate) log: Vec<(String, &'static str, Value)>,
+    pub(crate) history: History,
     managers: Managers,
     pub(crate) writes: Vec<String>,
     /// Paths of the objects that were read one by one.
@@ -37,6 +37,8 @@ pub(crate) type Webhook = Arc<dyn Fn(Value) -> Value + Send + Sync>;
 /// Status and reason of a failed request.
 pub(crate) type Failure = (StatusCode, &'static str);
 
+/// What came after a version is forgotten.
+pub(crate) const EXPIRED: Failure = (StatusCode::GONE, "Expired");
 pub(crate) const NOT_FOUND: Failure = (StatusCode::NOT_FOUND, "NotFound");
 const CONFLICT: Failure = (StatusCode::CONFLICT, "Conflict");
 const INVALID: Failure = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
@@ -44,7 +46,16 @@ const INVALID: Failure = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
 impl State {
     /// The version of the last change.
     pub(crate) fn version(&self) -> u64 {
-        self.log.len() as u64
+        self.history.version()
+    }
+
+    /// The objects as they were at a version, if that is remembered.
+    pub(crate) fn at(&self, version: u64) -> Option<BTreeMap<&str, &Value>> {
+        if version < self.version() {
+            return self.history.at(version);
+        }
+        let all = self.objects.iter();
+        Some(all.map(|(path, object)| (path.as_str(), object)).collect())
     }
 
     /// Stores an object with its UID, version and generation. Nothing happens when it is equal to
@@ -68,7 +79,7 @@ impl State {
                 "MODIFIED"
             }
             None => {
-                metadata["uid"] = format!("uid-{version}").into();
+                metadata["uid"] = format!("uid-{}", self.history.changes() + 1).into();
                 metadata["generation"] = 1.into();
                 if metadata["creationTimestamp"].is_null() {
                     metadata["creationTimestamp"] = CREATED.into();
@@ -78,7 +89,7 @@ impl State {
         };
         object["metadata"]["resourceVersion"] = version.to_string().into();
         self.objects.insert(path.to_owned(), object.clone());
-        self.log.push((path.to_owned(), kind, object.clone()));
+        self.history.push(path, kind, object.clone());
         object
     }
 
@@ -86,7 +97,7 @@ impl State {
         let mut object = self.objects.remove(path)?;
         self.managers.forget(path);
         object["metadata"]["resourceVersion"] = (self.version() + 1).to_string().into();
-        self.log.push((path.to_owned(), "DELETED", object.clone()));
+        self.history.push(path, "DELETED", object.clone());
         self.collect(&object["metadata"]["uid"]);
         Some(object)
     }
@@ -133,16 +144,22 @@ impl State {
         if let Some(fields) = body.as_object_mut().filter(|_| address.has_status()) {
             fields.remove("status");
         }
+        if !validation::allow(&address, None, &body) {
+            return Err(INVALID);
+        }
         Ok(self.store(&address.object(), body))
     }
 
     pub(crate) fn replace(&mut self, address: &Address, body: Value) -> Result<Value, Failure> {
         let found = self.objects.get(&address.object()).ok_or(NOT_FOUND)?;
-        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
+        let uid = &body["metadata"]["uid"];
+        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]
+            || !uid.is_null() && *uid != found["metadata"]["uid"]
+        {
             return Err(CONFLICT);
         }
         let changed = written(address, found.clone(), body);
-        if address.is_pod() && !may_become(found, &changed) {
+        if !may_become(address, found, &changed) {
             return Err(INVALID);
         }
         Ok(self.store(&address.object(), changed))
@@ -172,10 +189,10 @@ impl State {
         let found = match self.objects.get(&path) {
             Some(found) => found.clone(),
             // An apply creates, but not with a UID, and not by a subresource.
-            None if form == PatchForm::Apply
-                && address.subresource.is_none()
-                && body["metadata"]["uid"].is_null() =>
-            {
+            None if form == PatchForm::Apply && address.subresource.is_none() => {
+                if !body["metadata"]["uid"].is_null() {
+                    return Err(CONFLICT);
+                }
                 json!({"metadata": {"creationTimestamp": now()}})
             }
             None => return Err(NOT_FOUND),
@@ -187,16 +204,16 @@ impl State {
                 json_patch::patch(&mut changed, &patch).map_err(|_| INVALID)?;
             }
             PatchForm::Merge | PatchForm::Apply => {
-                // A write of the status ignores all other fields but the version.
-                let guards: &[&str] = match address.subresource {
-                    None => &["uid", "resourceVersion"],
-                    Some(_) => &["resourceVersion"],
-                };
-                for field in guards {
+                let is_other = |field: &str| {
                     let wanted = &body["metadata"][field];
-                    if !wanted.is_null() && *wanted != found["metadata"][field] {
-                        return Err(CONFLICT);
-                    }
+                    !wanted.is_null() && *wanted != found["metadata"][field]
+                };
+                if is_other("resourceVersion") {
+                    return Err(CONFLICT);
+                }
+                // A write of the status ignores all other fields but the version.
+                if address.subresource.is_none() && is_other("uid") {
+                    return Err(INVALID);
                 }
                 if form == PatchForm::Apply {
                     let key = format!("{path} {:?}", address.subresource);
@@ -212,7 +229,11 @@ impl State {
             false => changed,
         };
         let is_new = !self.objects.contains_key(&path);
-        if address.is_pod() && !is_new && !may_become(&found, &changed) {
+        let is_allowed = match is_new {
+            true => validation::allow(address, None, &changed),
+            false => may_become(address, &found, &changed),
+        };
+        if !is_allowed {
             return Err(INVALID);
         }
         let status = match is_new {
@@ -227,9 +248,18 @@ fn uid(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }
 
-/// Whether a pod may change so.
-fn may_become(before: &Value, after: &Value) -> bool {
-    gates::allow(before, after) && immutable::allow(before, after)
+/// Whether an object may change so.
+fn may_become(address: &Address, before: &Value, after: &Value) -> bool {
+    validation::allow(address, Some(before), after)
+        && (!address.is_pod() || gates::allow(before, after) && immutable::allow(before, after))
+}
+
+/// A failure as it is answered.
+pub(crate) fn failed((status, reason): Failure) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "reason": reason, "message": reason, "code": status.as_u16(),
+    })
 }
 
 /// The time as an object's metadata has it, to the second.

@@ -18,7 +18,14 @@ pub(crate) fn evicting(replicas: i32) -> ApiServer {
     let template = json!({"metadata": pod()["metadata"], "spec": pod()["spec"]});
     api.put(
         REPLICA_SET,
-        json!({"spec": {"replicas": replicas, "template": template}}),
+        json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": "shop"}},
+                "template": template,
+            },
+        }),
     );
     api
 }

@@ -75,7 +75,14 @@ pub(crate) fn recreating(webhook: bool) -> ApiServer {
     });
     api.put(
         REPLICA_SET,
-        json!({"spec": {"replicas": 1, "template": template}}),
+        json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": "shop"}},
+                "template": template,
+            },
+        }),
     );
     put_pod(&api, owners(&api));
     if webhook {
