@@ -78,7 +78,7 @@ toolchain: /usr/bin/musl-gcc /bin/busybox ## Install what builds and tests need:
 ##@ Test
 
 .PHONY: test
-test: lint test-unit verify-generated deny test-e2e test-lab ## Run every check and test: what the continuous integration runs
+test: lint test-unit verify-generated deny test-fake test-e2e test-lab ## Run every check and test: what the continuous integration runs
 
 .PHONY: test-unit
 test-unit: tools ## Run the tests that need no cluster
@@ -88,11 +88,11 @@ test-unit: tools ## Run the tests that need no cluster
 .PHONY: test-fake
 test-fake: lab-up ## Compare the answers of the API server in memory with those of the lab's; removes Outrigger there
 	$(STEP) "the API server in memory beside the lab's"
-	@cargo build --quiet --locked --package outrigger-faults --bin replay
+	@cargo build --quiet --locked --package outrigger-faults --example replay
 	@eval "$$($(LAB) env)"; \
-		"$$($(LAB) tool helm)" uninstall outrigger --namespace outrigger-system --ignore-not-found --wait; \
-		"$$($(LAB) tool kubectl)" apply --server-side --filename charts/outrigger-crds/files; \
-		cargo run --quiet --locked --package outrigger-faults --bin replay
+		helm uninstall outrigger --namespace outrigger-system --ignore-not-found --wait; \
+		helm upgrade --install outrigger-crds charts/outrigger-crds --namespace outrigger-system --create-namespace --wait >/dev/null; \
+		cargo run --quiet --locked --package outrigger-faults --example replay
 
 .PHONY: test-e2e
 test-e2e: lab-up binaries ## Run the tests on the lab; TESTS=WORD for those with the word in their names

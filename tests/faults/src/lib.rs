@@ -7,9 +7,11 @@
 
 mod answer;
 mod call;
+mod difference;
 mod end;
 mod layer;
 mod plan;
+mod recording;
 mod replay;
 mod story;
 
@@ -17,5 +19,6 @@ pub use call::{Call, Verb};
 pub use end::{EndState, broken_conditions};
 pub use layer::Faults;
 pub use plan::{Fault, Plan};
-pub use replay::{Recording, replay};
+pub use recording::Recording;
+pub use replay::replay;
 pub use story::{Operator, Story, crash_after_every_write, weather_storms};

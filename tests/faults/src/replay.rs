@@ -1,85 +1,20 @@
-//! Recorded writes, asked of two API servers, whose answers are compared.
+//! Recorded requests, asked of two API servers, whose answers are compared.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context, ensure};
+use futures::future::try_join;
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 use outrigger_api_server::ApiServer;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// What each server gives by itself.
-const OWN: [&str; 7] = [
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "uid",
-];
+use crate::difference::{Answer, difference};
+use crate::recording::{Recording, target};
+
 /// A scheduler that does not exist: no pod runs, and none waits to end.
 const NO_SCHEDULER: &str = "nobody";
-
-/// What was asked of an API server, in its order.
-pub struct Recording {
-    /// What happened.
-    pub name: String,
-    /// The writes, as [`ApiServer::journal`] has them.
-    pub steps: Vec<Value>,
-}
-
-impl Recording {
-    /// Writes it into a file.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let steps: Vec<_> = self.steps.iter().map(Value::to_string).collect();
-        let name = Value::from(self.name.as_str());
-        let text = format!(
-            "{{\"name\": {name}, \"steps\": [\n{}\n]}}\n",
-            steps.join(",\n")
-        );
-        std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
-    }
-
-    /// Reads all recordings of a directory, by name of the file.
-    ///
-    /// # Errors
-    /// When one cannot be read, or there is none.
-    pub fn read_all(directory: &Path) -> anyhow::Result<Vec<Recording>> {
-        let place = || directory.display().to_string();
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(directory).with_context(place)? {
-            paths.push(entry?.path());
-        }
-        paths.sort();
-        ensure!(!paths.is_empty(), "no recording is in {}", place());
-        paths.iter().map(|path| Recording::read(path)).collect()
-    }
-
-    fn read(path: &Path) -> anyhow::Result<Recording> {
-        let place = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(place)?;
-        let mut found: Value = serde_json::from_str(&text).with_context(place)?;
-        let steps = found["steps"].take();
-        Ok(Recording {
-            name: found["name"].as_str().with_context(place)?.to_owned(),
-            steps: serde_json::from_value(steps).with_context(place)?,
-        })
-    }
-
-    /// Paths of the objects that it writes, each once.
-    pub fn objects(&self) -> Vec<String> {
-        let mut all: Vec<_> = self.steps.iter().map(target).collect();
-        all.sort();
-        all.dedup();
-        all
-    }
-}
 
 /// Asks a fresh API server in memory, and another one, for all steps. How their answers differ: one
 /// text for each difference, with the step and both answers.
@@ -95,8 +30,8 @@ pub async fn replay(recording: &Recording, real: &Client) -> anyhow::Result<Vec<
     let mut differences = Vec::new();
     for (number, step) in recording.steps.iter().enumerate() {
         let told = || format!("{}, step {number}: {step}", recording.name);
-        let here = fake.take(step).await.with_context(told)?;
-        let there = real.take(step).await.with_context(told)?;
+        let both = try_join(fake.take(step), real.take(step));
+        let (here, there) = both.await.with_context(told)?;
         if let Some(what) = difference(step, &here, &there) {
             let (here, there) = (here.told(), there.told());
             let step = told();
@@ -108,79 +43,14 @@ pub async fn replay(recording: &Recording, real: &Client) -> anyhow::Result<Vec<
     Ok(differences)
 }
 
-struct Answer {
-    status: u16,
-    body: Value,
-}
-
-impl Answer {
-    fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    fn told(&self) -> String {
-        let mut body = self.body.clone();
-        let metadata = body["metadata"].as_object_mut();
-        metadata.map(|metadata| metadata.remove("managedFields"));
-        format!("{} {body}", self.status)
-    }
-}
-
-fn difference(step: &Value, here: &Answer, there: &Answer) -> Option<String> {
-    let recorded = &step["status"];
-    if recorded.is_number() && *recorded != here.status {
-        return Some(format!("another status than {recorded}, which is recorded"));
-    }
-    if here.status != there.status {
-        return Some("another status".to_owned());
-    }
-    if !here.is_success() {
-        let same = here.body["reason"] == there.body["reason"];
-        return (!same).then(|| "another reason".to_owned());
-    }
-    // What is deleted is answered as it was, or as it ends.
-    let is_end = step["method"] == "DELETE" || here.body["kind"] == "Status";
-    if is_end || step["method"].is_null() {
-        return None;
-    }
-    let place = missing(&here.body, &there.body)?;
-    Some(format!("another {place}"))
-}
-
-/// The first place where something is not in the other value.
-fn missing(here: &Value, there: &Value) -> Option<String> {
-    match (here, there) {
-        (Value::Object(fields), Value::Object(_)) => fields
-            .iter()
-            .filter(|(name, value)| !OWN.contains(&name.as_str()) && !is_empty(value))
-            .find_map(|(name, value)| {
-                let inner = missing(value, &there[name])?;
-                Some(format!(
-                    "{name}{}{inner}",
-                    if inner.is_empty() { "" } else { "." }
-                ))
-            }),
-        (Value::Array(items), Value::Array(others)) if items.len() <= others.len() => {
-            let mut both = items.iter().zip(others).enumerate();
-            both.find_map(|(index, (item, other))| {
-                missing(item, other).map(|inner| format!("{index}.{inner}"))
-            })
-        }
-        _ => (here != there).then(String::new),
-    }
-}
-
-/// What JSON of Kubernetes leaves out.
-fn is_empty(value: &Value) -> bool {
-    value.is_null()
-        || value.as_array().is_some_and(Vec::is_empty)
-        || value.as_object().is_some_and(Map::is_empty)
-}
-
-/// A server, and the UIDs that it gave.
+/// A server, and what it gave.
 struct Server<'a> {
     client: &'a Client,
     uids: HashMap<String, String>,
+    /// Version of the last list.
+    listed: String,
+    /// Where the next page of the last list begins.
+    next: String,
 }
 
 impl Server<'_> {
@@ -188,6 +58,8 @@ impl Server<'_> {
         Server {
             client,
             uids: HashMap::new(),
+            listed: String::new(),
+            next: String::new(),
         }
     }
 
@@ -200,7 +72,11 @@ impl Server<'_> {
             if method == Method::POST {
                 unscheduled(&mut body);
             }
-            return self.ask(method, uri, form, &path, &body).await;
+            let uri = self.placed(uri);
+            if uri.contains("watch=true") {
+                return self.watch(&uri, &step["meanwhile"]).await;
+            }
+            return self.ask(method, &uri, form, &path, &body).await;
         }
         if step["delete"].is_string() {
             return self
@@ -226,11 +102,17 @@ impl Server<'_> {
         } else if is_pod {
             known
         } else {
-            let change = json!({"metadata": {
-                "labels": body["metadata"]["labels"],
-                "annotations": body["metadata"]["annotations"],
-            }, "spec": body["spec"]});
-            self.ask(Method::PATCH, path, merge, path, &change).await?
+            let mut object = known.body;
+            for field in ["labels", "annotations"] {
+                object["metadata"][field] = body["metadata"][field].take();
+            }
+            for (field, value) in body.as_object_mut().into_iter().flatten() {
+                if !["metadata", "status"].contains(&field.as_str()) {
+                    object[field] = value.take();
+                }
+            }
+            self.ask(Method::PUT, path, "application/json", path, &object)
+                .await?
         };
         if !status.is_null() && answer.is_success() {
             let change = json!({"status": status});
@@ -248,6 +130,25 @@ impl Server<'_> {
     async fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
         self.ask(Method::GET, path, "application/json", path, &Value::Null)
             .await
+    }
+
+    /// Watches to the end. What happens meanwhile begins when the watch has begun.
+    async fn watch(&mut self, uri: &str, meanwhile: &Value) -> anyhow::Result<Answer> {
+        let answer = self.client.send(Request::get(uri).body(Body::empty())?);
+        let answer = answer.await?;
+        let status = answer.status().as_u16();
+        if meanwhile.is_object() {
+            Box::pin(self.take(meanwhile)).await?;
+        }
+        let bytes = answer.into_body().collect_bytes().await?;
+        let events = serde_json::Deserializer::from_slice(&bytes).into_iter();
+        let mut events: Vec<Value> = events.collect::<Result<_, _>>()?;
+        // A real server repeats a bookmark as often as there is time.
+        events.dedup_by(|next, event| event["type"] == "BOOKMARK" && next == event);
+        Ok(Answer {
+            status,
+            body: events.into(),
+        })
     }
 
     async fn ask(
@@ -276,10 +177,21 @@ impl Server<'_> {
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect_bytes().await?;
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if body["items"].is_array() {
+            self.listed = text(&body["metadata"]["resourceVersion"]);
+            self.next = text(&body["metadata"]["continue"]);
+        }
         if let Some(uid) = body["metadata"]["uid"].as_str() {
             self.uids.insert(path.to_owned(), uid.to_owned());
         }
         Ok(Answer { status, body })
+    }
+
+    /// A path with the version and the token of this server.
+    fn placed(&self, uri: &str) -> String {
+        uri.replace("${listed}", &self.listed)
+            .replace("${continue}", &self.next)
     }
 
     /// A body with the UIDs and versions of this server.
@@ -322,21 +234,4 @@ fn unscheduled(object: &mut Value) {
         spec.remove("nodeName");
         spec.insert("schedulerName".to_owned(), NO_SCHEDULER.into());
     }
-}
-
-/// Path of the object that a step is about.
-fn target(step: &Value) -> String {
-    let others = step["put"].as_str().or(step["delete"].as_str());
-    if let Some(path) = others {
-        return path.to_owned();
-    }
-    let uri = step["uri"].as_str().unwrap_or_default();
-    let path = uri.split('?').next().unwrap_or_default();
-    if step["method"] == "POST" && !path.ends_with("/eviction") {
-        let name = step["body"]["metadata"]["name"].as_str();
-        return format!("{path}/{}", name.unwrap_or_default());
-    }
-    let subresources = ["/status", "/eviction"];
-    let mut ends = subresources.iter().filter_map(|end| path.strip_suffix(end));
-    ends.next().unwrap_or(path).to_owned()
 }
