@@ -81,7 +81,7 @@ pub(super) async fn apply(
     if let Some(config_map) = &decision.config_map {
         attempts.note(work.write(config_map, found.config_map.as_deref()).await);
     }
-    attempts.note(work.create(decision).await);
+    again.extend(attempts.note(work.create(decision).await));
     attempts.end().map(|()| again.into_iter().flatten().min())
 }
 
@@ -127,17 +127,20 @@ impl<'a> Work<'a> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    async fn create(&self, decision: &Decision) -> Result<(), ApplyError> {
+    /// Creates function pods; when to look again, if somebody is in the way of some.
+    async fn create(&self, decision: &Decision) -> Result<Option<Duration>, ApplyError> {
         if decision.pods.create.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let context = &self.watched.context;
         let rules = context.lookup.namespace_rules(&self.namespace).await?;
+        let mut again = Vec::new();
         let mut attempts = Attempts::default();
         for (name, spot) in &decision.pods.create {
-            attempts.note(self.create_pod(decision, name, spot, &rules).await);
+            let created = self.create_pod(decision, name, spot, &rules).await;
+            again.extend(attempts.note(created).flatten());
         }
-        attempts.end()
+        attempts.end().map(|()| again.into_iter().min())
     }
 
     async fn create_pod(
@@ -146,7 +149,7 @@ impl<'a> Work<'a> {
         name: &str,
         spot: &Spot,
         rules: &NamespaceRules,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Option<Duration>, ApplyError> {
         let context = &self.watched.context;
         let what = format!("function {}", named(name, spot));
         let told = told(&self.found.consumers, &decision.plan, spot);
@@ -171,9 +174,10 @@ impl<'a> Work<'a> {
             .insert(SHAPE.to_owned(), decision.shape.clone());
         pod.metadata.owner_references = Some(owners(&self.found.sidecar));
         let created = self.api::<Pod>().create(&creating(), &pod).await;
-        // One of the name that is still there is seen at the next look.
-        unless(Status::is_conflict, created).map_err(failed(what, "created"))?;
-        Ok(())
+        // One of the name may be there and not be known, and a quota may have changed meanwhile: two
+        // reasons with one code.
+        let is_in_the_way = |status: &Status| status.code == 409;
+        again_after(is_in_the_way, created, what, "created")
     }
 
     /// Tells function pods of their tenants; until when some have to wait for that.
@@ -189,7 +193,7 @@ impl<'a> Work<'a> {
             let patch = retelling(pod, decision.plan.name(), tenants);
             let name = pod.name_any();
             let patched = self.api::<Pod>().patch(&name, &patching(), &patch).await;
-            let told = again_after(patched, format!("function pod {name}"), "patched");
+            let told = again_after(is_other, patched, format!("function pod {name}"), "patched");
             again.extend(attempts.note(told).flatten());
         }
         attempts.end().map(|()| again.into_iter().min())
@@ -249,16 +253,22 @@ where
     let deleted = api
         .delete(name, &deleting(Some(uid.to_owned()), None))
         .await;
-    again_after(deleted, format!("{} {name}", K::kind(&())), "deleted")
+    again_after(
+        is_other,
+        deleted,
+        format!("{} {name}", K::kind(&())),
+        "deleted",
+    )
 }
 
 /// When to look again after a call that somebody was faster than: the API server may say so though
 /// nothing has changed, so that no event follows.
 fn again_after<T>(
+    overtaken: impl FnOnce(&Status) -> bool,
     result: Result<T, kube::Error>,
     what: String,
     action: &'static str,
 ) -> Result<Option<Duration>, ApplyError> {
-    let done = unless(is_other, result).map_err(failed(what, action))?;
+    let done = unless(overtaken, result).map_err(failed(what, action))?;
     Ok(done.is_none().then_some(OVERTAKEN))
 }

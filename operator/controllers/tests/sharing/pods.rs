@@ -1,7 +1,10 @@
 //! Function pods, and what they are told.
 
+use std::time::Duration;
+
 use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::replica::Replica;
 use crate::scene::{
@@ -40,7 +43,7 @@ async fn a_function_pod_goes_a_minute_after_its_last_consumer() {
     let _leader = Replica::lead(api.client());
     put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
     until_function_pods(&api, &[("n1", json!({"shop": ["10.0.0.1"]}))]).await;
-    let left = tokio::time::Instant::now();
+    let left = Instant::now();
     api.delete(&format!("{PODS}s"));
     until_function_pods(&api, &[]).await;
     assert!(left.elapsed().as_secs() >= 60, "{:?}", left.elapsed());
@@ -57,6 +60,27 @@ async fn a_pod_that_nobody_needs_goes_though_another_cannot_be_created() {
     put_consumer(&api, "b", "bank", "n2", "10.0.1.1");
     api.delete(&format!("{PODS}s"));
     until_function_pods(&api, &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_pod_whose_name_somebody_else_has_comes_soon_after_that_pod_has_gone() {
+    let api = scene();
+    let leader = Replica::lead(api.client());
+    put_consumer(&api, "s", "shop", "n1", "10.0.0.1");
+    let told = [("n1", json!({"shop": ["10.0.0.1"]}))];
+    until_function_pods(&api, &told).await;
+    leader.kill();
+    let pod = api.under(PODS).into_iter().find(is_function_pod).unwrap();
+    let path = format!("{PODS}{}", pod["metadata"]["name"].as_str().unwrap());
+    api.delete(&path);
+    // Without our labels nobody hears of it.
+    api.put(&path, json!({"apiVersion": "v1", "kind": "Pod"}));
+    let _leader = Replica::lead(api.client());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    api.delete(&path);
+    let gone = Instant::now();
+    until_function_pods(&api, &told).await;
+    assert!(gone.elapsed().as_secs() < 10, "{:?}", gone.elapsed());
 }
 
 #[tokio::test]
