@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::address::Address;
-use crate::state::{Failure, NOT_FOUND, State};
+use crate::failure::{CONFLICT, Failure, INTERNAL, NOT_FOUND, TOO_MANY};
+use crate::state::State;
 
 /// Deletes a pod if no budget forbids it; a budget that allows it allows one fewer from then on. The
 /// answer is a Status in any case.
@@ -17,7 +18,7 @@ pub(crate) fn evict(
     let wanted = &eviction["deleteOptions"]["preconditions"]["uid"];
     if !wanted.is_null() && *wanted != found["metadata"]["uid"] {
         let message = "the UID in the precondition does not match the UID in record";
-        return Ok(refused(StatusCode::CONFLICT, message, None));
+        return Err(CONFLICT.saying(message));
     }
     let labels = found["metadata"]["labels"].clone();
     let prefix = pod.sibling("/apis/policy/v1", "poddisruptionbudgets");
@@ -29,7 +30,7 @@ pub(crate) fn evict(
         .collect();
     if selecting.len() > 1 {
         let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-        return Ok(refused(StatusCode::INTERNAL_SERVER_ERROR, message, None));
+        return Err(INTERNAL.saying(message));
     }
     let mut budget = selecting.first().map(|path| state.objects[path].clone());
     if let Some(budget) = &mut budget {
@@ -42,11 +43,8 @@ pub(crate) fn evict(
                 budget["status"]["currentHealthy"].as_i64().unwrap_or(0),
             );
             let message = "Cannot evict pod as it would violate the pod's disruption budget.";
-            return Ok(refused(
-                StatusCode::TOO_MANY_REQUESTS,
-                message,
-                Some(&cause),
-            ));
+            let cause = json!({"reason": "DisruptionBudget", "message": cause});
+            return Err(TOO_MANY.saying(message).because(cause));
         }
         budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
     }
@@ -63,22 +61,4 @@ fn selects(budget: &Value, labels: &Value) -> bool {
     let wanted = budget["spec"]["selector"]["matchLabels"].as_object();
     let mut wanted = wanted.into_iter().flatten();
     selector.is_some() && wanted.all(|(key, value)| labels[key] == *value)
-}
-
-fn refused(code: StatusCode, message: &str, cause: Option<&str>) -> (StatusCode, Value) {
-    let causes: Vec<_> = cause
-        .iter()
-        .map(|cause| json!({"reason": "DisruptionBudget", "message": cause}))
-        .collect();
-    let reason = match code {
-        StatusCode::CONFLICT => "Conflict",
-        StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
-        _ => "InternalError",
-    };
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "reason": reason, "message": message, "code": code.as_u16(),
-        "details": {"causes": causes},
-    });
-    (code, status)
 }

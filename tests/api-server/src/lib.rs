@@ -9,6 +9,7 @@
 
 mod address;
 mod evictions;
+mod failure;
 mod gates;
 mod history;
 mod immutable;

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::failure::{BAD_REQUEST, EXPIRED, Failure};
 use crate::selection::Selection;
-use crate::state::{EXPIRED, Failure, State};
-
-const BAD_REQUEST: Failure = (StatusCode::BAD_REQUEST, "BadRequest");
+use crate::state::State;
 
 /// Answers a list, or the page of one that `limit` and `continue` ask for.
 pub(crate) fn list(

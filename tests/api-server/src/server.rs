@@ -15,11 +15,12 @@ use tokio::sync;
 
 use crate::address::{Address, query};
 use crate::evictions::evict;
+use crate::failure::{FORBIDDEN, Failure, INTERNAL, NO_METHOD, NOT_FOUND};
 use crate::list::list;
 use crate::managers::Applying;
 use crate::patch::PatchForm;
 use crate::selection::Selection;
-use crate::state::{Failure, State, failed};
+use crate::state::State;
 use crate::{journal, watch};
 
 /// The server. Clones are the same server.
@@ -165,7 +166,7 @@ impl ApiServer {
         let body = body.collect_bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let Some(address) = Address::parse(parts.uri.path()) else {
-            return failure((StatusCode::NOT_FOUND, "NotFound"));
+            return failure(&NOT_FOUND);
         };
         if parts.method == Method::GET {
             return self.read(address, &query);
@@ -182,11 +183,14 @@ impl ApiServer {
             let answer = write(state, (asked.0, asked.2), &address, &query, body);
             let status = answer
                 .as_ref()
-                .map_or_else(|(status, _)| *status, |(status, _)| *status);
+                .map_or_else(|failed| failed.code, |(status, _)| *status);
             journal::answered(state, status.as_u16());
             answer
         })
-        .map_or_else(failure, |(status, object)| json_answer(status, &object))
+        .map_or_else(
+            |failed| failure(&failed),
+            |(status, object)| json_answer(status, &object),
+        )
     }
 
     /// A new pod as the webhook makes it, which may look at the server's objects.
@@ -203,7 +207,7 @@ impl ApiServer {
             self.state.lock().reads.push(address.object());
             return match self.get(&address.object()) {
                 Some(object) => json_answer(StatusCode::OK, &object),
-                None => failure((StatusCode::NOT_FOUND, "NotFound")),
+                None => failure(&NOT_FOUND),
             };
         }
         let collection = address.object().trim_end_matches('/').to_owned();
@@ -214,7 +218,10 @@ impl ApiServer {
             return Response::new(BoxBody::new(StreamBody::new(Box::pin(events))));
         }
         let listed = list(&self.state.lock(), &selection, query);
-        listed.map_or_else(failure, |list| json_answer(StatusCode::OK, &list))
+        listed.map_or_else(
+            |failed| failure(&failed),
+            |list| json_answer(StatusCode::OK, &list),
+        )
     }
 }
 
@@ -228,11 +235,11 @@ fn write(
 ) -> Result<(StatusCode, Value), Failure> {
     if state.failures > 0 {
         state.failures -= 1;
-        return Err((StatusCode::INTERNAL_SERVER_ERROR, "InternalError"));
+        return Err(INTERNAL);
     }
     let forbidden = state.forbidden.as_deref();
     if forbidden.is_some_and(|text| body.to_string().contains(text)) {
-        return Err((StatusCode::FORBIDDEN, "Forbidden"));
+        return Err(FORBIDDEN);
     }
     let is_dry_run = query.get("dryRun").is_some_and(|value| value == "All");
     match (method, PatchForm::of(content_type)) {
@@ -253,7 +260,7 @@ fn write(
             state.patch(address, form, by, body)
         }
         (&Method::DELETE, _) => Ok((StatusCode::OK, state.delete(address, &body)?)),
-        _ => Err((StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")),
+        _ => Err(NO_METHOD),
     }
 }
 
@@ -263,6 +270,6 @@ fn json_answer(status: StatusCode, value: &Value) -> Answer {
     answer
 }
 
-fn failure(failure: Failure) -> Answer {
-    json_answer(failure.0, &failed(failure))
+fn failure(failure: &Failure) -> Answer {
+    json_answer(failure.code, &failure.status())
 }

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::address::Address;
+use crate::failure::{CONFLICT, EXISTS, Failure, INVALID, NOT_FOUND};
 use crate::history::History;
 use crate::managers::{Applying, Managers};
 use crate::patch::PatchForm;
@@ -33,15 +34,6 @@ pub(crate) struct State {
 }
 
 pub(crate) type Webhook = Arc<dyn Fn(Value) -> Value + Send + Sync>;
-
-/// Status and reason of a failed request.
-pub(crate) type Failure = (StatusCode, &'static str);
-
-/// What came after a version is forgotten.
-pub(crate) const EXPIRED: Failure = (StatusCode::GONE, "Expired");
-pub(crate) const NOT_FOUND: Failure = (StatusCode::NOT_FOUND, "NotFound");
-const CONFLICT: Failure = (StatusCode::CONFLICT, "Conflict");
-const INVALID: Failure = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
 
 impl State {
     /// The version of the last change.
@@ -137,7 +129,7 @@ impl State {
         };
         let address = collection.with_name(&name);
         if self.objects.contains_key(&address.object()) {
-            return Err((StatusCode::CONFLICT, "AlreadyExists"));
+            return Err(EXISTS);
         }
         address.complete(&mut body);
         body["metadata"]["creationTimestamp"] = now();
@@ -169,11 +161,15 @@ impl State {
         let path = address.object();
         let found = self.objects.get(&path).ok_or(NOT_FOUND)?;
         let preconditions = &options["preconditions"];
-        for field in ["uid", "resourceVersion"] {
-            let wanted = &preconditions[field];
-            if !wanted.is_null() && *wanted != found["metadata"][field] {
-                return Err(CONFLICT);
-            }
+        let is_other = |field| {
+            let wanted: &Value = &preconditions[field];
+            !wanted.is_null() && *wanted != found["metadata"][field]
+        };
+        if is_other("uid") {
+            return Err(Failure::of_another());
+        }
+        if is_other("resourceVersion") {
+            return Err(CONFLICT);
         }
         self.remove(&path).ok_or(NOT_FOUND)
     }
@@ -213,7 +209,7 @@ impl State {
                 }
                 // A write of the status ignores all other fields but the version.
                 if address.subresource.is_none() && is_other("uid") {
-                    return Err(INVALID);
+                    return Err(Failure::immutable("metadata.uid"));
                 }
                 if form == PatchForm::Apply {
                     let key = format!("{path} {:?}", address.subresource);
@@ -252,14 +248,6 @@ fn uid(object: &Value) -> &str {
 fn may_become(address: &Address, before: &Value, after: &Value) -> bool {
     validation::allow(address, Some(before), after)
         && (!address.is_pod() || gates::allow(before, after) && immutable::allow(before, after))
-}
-
-/// A failure as it is answered.
-pub(crate) fn failed((status, reason): Failure) -> Value {
-    json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "reason": reason, "message": reason, "code": status.as_u16(),
-    })
 }
 
 /// The time as an object's metadata has it, to the second.

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::failure::EXPIRED;
 use crate::selection::Selection;
 use crate::server::ApiServer;
-use crate::state::{EXPIRED, failed};
 
 /// Between two bookmarks of a watch.
 const BETWEEN_BOOKMARKS: Duration = Duration::from_secs(60);
@@ -88,7 +88,7 @@ impl Watch {
                 .collect();
         } else if !state.history.remembers(self.version) {
             self.first
-                .push_back(json!({"type": "ERROR", "object": failed(EXPIRED)}));
+                .push_back(json!({"type": "ERROR", "object": EXPIRED.status()}));
             self.end = None;
         }
     }
