@@ -87,7 +87,10 @@ pub struct Upgraded {
 impl Upgraded {
     /// Resolves when the connection is to leave this worker, at once if it is now.
     ///
-    /// A connection that does not leave within 10 s is cut.
+    /// A connection that does not leave is cut 10 s after another worker has taken over, or after the
+    /// last one began to end. None takes over from a function with something
+    /// [exclusive](crate::Function::exclusive) before all its connections have left: the swap is given
+    /// up after 5 s, and tried again.
     pub fn leaving(&self) -> impl Future<Output = Leave> + Send + use<> {
         let mut leave = self.leave.clone();
         async move {

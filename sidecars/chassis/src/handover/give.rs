@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -39,8 +40,12 @@ pub(crate) enum Aborted {
     Silent,
     #[error("the commit was not reached within {} s", TOTAL.as_secs())]
     Late,
-    #[error("requests did not end within {} s, which the functions need to be closed", QUIET.as_secs())]
-    Busy,
+    #[error("connections of {functions} that did not come to rest within {} s, being in a request, or upgraded and not leaving: {connections}", QUIET.as_secs())]
+    Busy {
+        connections: u64,
+        /// Names of those whose connections these may be.
+        functions: String,
+    },
     #[error("{0}")]
     NotClosed(String),
     #[error("in the other slot {0}")]
@@ -147,8 +152,7 @@ impl Giving {
         // They wait for what this worker could not open: the other one may.
         exclusives.dismiss_waiting();
         if !exclusives.is_empty() {
-            let exclusive = server.indices(&exclusives.open_ports());
-            self.rest(link, server, &exclusive).await?;
+            self.rest(link, server, &exclusives.open_ports()).await?;
             self.pass_exclusives(link, exclusives).await?;
         }
         self.committing = true;
@@ -197,9 +201,10 @@ impl Giving {
         &mut self,
         link: &mut Link,
         server: &mut Server,
-        functions: &[usize],
+        names: &BTreeSet<&str>,
     ) -> Result<(), Aborted> {
         let end = Instant::now() + QUIET;
+        let functions = server.indices(names);
         let intake = server.intake();
         let mut connections = server.traffic().watch();
         // They follow the commit.
@@ -211,7 +216,8 @@ impl Giving {
                 let open = connections.borrow_and_update();
                 functions.iter().map(|function| open[*function]).sum()
             };
-            if open == at_rest.count() as u64 {
+            let at_rest = at_rest.count() as u64;
+            if open == at_rest {
                 break Ok(());
             }
             tokio::select! {
@@ -219,7 +225,13 @@ impl Giving {
                 parked = server.parked() => waiting.push(parked),
                 _ = connections.changed() => {}
                 message = link.receive() => break Err(unexpected(message)),
-                () = sleep_until(end) => break Err(Aborted::Busy),
+                () = sleep_until(end) => {
+                    let names: Vec<_> = names.iter().copied().collect();
+                    break Err(Aborted::Busy {
+                        connections: open.saturating_sub(at_rest),
+                        functions: names.join(", "),
+                    });
+                }
             }
         };
         for parked in waiting {
