@@ -83,14 +83,13 @@ impl Noting {
     }
 
     pub(crate) fn note(&self, id: u64) -> io::Result<()> {
+        if let Some(counter) = &self.counter {
+            counter.count()?;
+        }
         let mut ledger = self.ledger.lock();
         match &*ledger {
             Some(ledger) => ledger.append(id),
             None => ledger.insert(Ledger::open(&self.path)?).append(id),
-        }?;
-        match &self.counter {
-            Some(counter) => counter.count(),
-            None => Ok(()),
         }
     }
 

@@ -43,7 +43,7 @@ pub enum Shape {
     /// Streams of HTTP/2 without TLS, eight of a connection at a time.
     Http2,
     /// Messages on connections that were upgraded to another protocol, two at a time, of which the
-    /// second comes in two parts, 10 ms apart.
+    /// first comes in two parts, 10 ms apart.
     Upgraded,
 }
 

@@ -4,8 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
-use super::exchange::{Connection, SPLIT};
+use super::exchange::{Connection, PATIENCE, SPLIT};
 use crate::messages::{PROTOCOL, answer};
 
 impl Connection {
@@ -15,7 +16,7 @@ impl Connection {
             "GET / HTTP/1.1\r\nhost: bench\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n\r\n"
         );
         self.stream.write_all(request.as_bytes()).await?;
-        let head = self.until(b"\r\n\r\n").await?;
+        let head = timeout(PATIENCE, self.until(b"\r\n\r\n")).await??;
         match head.starts_with(b"HTTP/1.1 101 ") {
             true => Ok(()),
             false => {
@@ -25,11 +26,12 @@ impl Connection {
         }
     }
 
-    /// Writes messages, the last of which comes in two parts, and tells how long that was drawn out.
+    /// Writes messages, the first of which comes in two parts, so that none can be answered before the
+    /// pause is over. Tells how long it was.
     pub(super) async fn write_messages(&mut self, first: u64, count: u64) -> io::Result<Duration> {
         let messages = (first..first + count).map(|id| format!("{id}\n"));
         let text = messages.collect::<String>();
-        let (first, second) = text.split_at(text.len().saturating_sub(3));
+        let (first, second) = text.split_at(1);
         self.stream.write_all(first.as_bytes()).await?;
         tokio::time::sleep(SPLIT).await;
         self.stream.write_all(second.as_bytes()).await?;

@@ -105,10 +105,11 @@ async fn bench(progress: &Progress) -> anyhow::Result<bool> {
     for part in parts {
         let played = bench.play(part).await;
         // One part that fails leaves the others their turn, and what was found before.
-        good &= played.and_then(tell).unwrap_or_else(|error| {
+        let told = tell();
+        good &= played.as_ref().is_ok_and(|good| *good) && told.is_ok();
+        for error in [played.err(), told.err()].into_iter().flatten() {
             progress.say(format_args!("{}: {error:#}", part.name()));
-            false
-        });
+        }
     }
     Ok(good)
 }
@@ -128,12 +129,12 @@ fn page() -> anyhow::Result<Option<(OsString, String)>> {
     Ok(Some((page, place(&before, &text)?)))
 }
 
-/// Writes it, and says whether the last part was good.
-fn tell(good: bool) -> anyhow::Result<bool> {
+/// Writes it.
+fn tell() -> anyhow::Result<()> {
     if let Some((page, text)) = page()? {
         std::fs::write(page, text)?;
     }
-    Ok(good)
+    Ok(())
 }
 
 impl Bench<'_> {
@@ -152,15 +153,18 @@ impl Bench<'_> {
             }
             Part::KilledSlots => {
                 let mut all: Option<KillFigures> = None;
+                let mut good = false;
                 for _ in 0..SLOTS {
                     let ground = self.ground().await?;
                     let found = kill_slot(&self.site, &ground).await?;
-                    all = Some(match all {
+                    let found = match all.take() {
                         Some(before) => before.and(found),
                         None => found,
-                    });
+                    };
+                    good = self.killed(part, &found)?;
+                    all = Some(found);
                 }
-                self.killed(part, &all.context("no slot")?)
+                Ok(good)
             }
             Part::SideBySide => self.side_by_side().await,
             Part::Fleet => {
