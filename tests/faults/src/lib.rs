@@ -13,6 +13,7 @@ mod layer;
 mod plan;
 mod recording;
 mod replay;
+mod request;
 mod story;
 
 pub use call::{Call, Verb};
@@ -21,4 +22,5 @@ pub use layer::Faults;
 pub use plan::{Fault, Plan};
 pub use recording::Recording;
 pub use replay::replay;
+pub use request::{Answer, JSON, ask};
 pub use story::{Operator, Story, crash_after_every_write, weather_storms};

@@ -7,7 +7,9 @@ use serde_json::Value;
 pub struct Recording {
     /// What happened.
     pub name: String,
-    /// The writes, as [`ApiServer::journal`] has them.
+    /// Writes, as [`journal`](outrigger_api_server::ApiServer::journal) has them, and reads: `method`,
+    /// `uri` and `status`. A watch also has `events`, the types of those that it is answered with,
+    /// and `meanwhile`, a step that is taken when it has begun.
     pub steps: Vec<Value>,
 }
 

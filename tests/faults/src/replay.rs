@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
 use futures::future::try_join;
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
-use kube::client::Body;
 use outrigger_api_server::ApiServer;
 use serde_json::{Value, json};
 
-use crate::difference::{Answer, difference};
+use crate::difference::difference;
 use crate::recording::{Recording, target};
+use crate::request::{Answer, JSON, ask, send, whole};
 
 /// A scheduler that does not exist: no pod runs, and none waits to end.
 const NO_SCHEDULER: &str = "nobody";
@@ -68,7 +68,9 @@ impl Server<'_> {
         let mut body = self.filled(&path, &step["body"]).await?;
         if let Some(uri) = step["uri"].as_str() {
             let method: Method = step["method"].as_str().context("no method")?.parse()?;
-            let form = step["contentType"].as_str().unwrap_or_default();
+            let content_type = step["contentType"].as_str();
+            let content_type = content_type.filter(|given| !given.is_empty());
+            let content_type = content_type.unwrap_or(JSON);
             if method == Method::POST {
                 unscheduled(&mut body);
             }
@@ -76,11 +78,11 @@ impl Server<'_> {
             if uri.contains("watch=true") {
                 return self.watch(&uri, &step["meanwhile"]).await;
             }
-            return self.ask(method, &uri, form, &path, &body).await;
+            return self.ask(method, &uri, content_type, &path, &body).await;
         }
         if step["delete"].is_string() {
             return self
-                .ask(Method::DELETE, &path, "application/json", &path, &json!({}))
+                .ask(Method::DELETE, &path, JSON, &path, &json!({}))
                 .await;
         }
         self.put(&path, body).await
@@ -97,7 +99,7 @@ impl Server<'_> {
             let (collection, name) = path.rsplit_once('/').context("no name")?;
             body["metadata"]["name"] = name.into();
             unscheduled(&mut body);
-            self.ask(Method::POST, collection, "application/json", path, &body)
+            self.ask(Method::POST, collection, JSON, path, &body)
                 .await?
         } else if is_pod {
             known
@@ -111,8 +113,7 @@ impl Server<'_> {
                     object[field] = value.take();
                 }
             }
-            self.ask(Method::PUT, path, "application/json", path, &object)
-                .await?
+            self.ask(Method::PUT, path, JSON, path, &object).await?
         };
         if !status.is_null() && answer.is_success() {
             let change = json!({"status": status});
@@ -128,17 +129,18 @@ impl Server<'_> {
     }
 
     async fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
-        self.ask(Method::GET, path, "application/json", path, &Value::Null)
-            .await
+        self.ask(Method::GET, path, JSON, path, &Value::Null).await
     }
 
     /// Watches to the end. What happens meanwhile begins when the watch has begun.
     async fn watch(&mut self, uri: &str, meanwhile: &Value) -> anyhow::Result<Answer> {
-        let answer = self.client.send(Request::get(uri).body(Body::empty())?);
-        let answer = answer.await?;
-        let status = answer.status().as_u16();
+        let answer = send(self.client, Method::GET, uri, JSON, &Value::Null).await?;
         if meanwhile.is_object() {
             Box::pin(self.take(meanwhile)).await?;
+        }
+        let status = answer.status();
+        if !status.is_success() {
+            return whole(answer).await;
         }
         let bytes = answer.into_body().collect_bytes().await?;
         let events = serde_json::Deserializer::from_slice(&bytes).into_iter();
@@ -146,7 +148,7 @@ impl Server<'_> {
         // A real server repeats a bookmark as often as there is time.
         events.dedup_by(|next, event| event["type"] == "BOOKMARK" && next == event);
         Ok(Answer {
-            status,
+            status: status.as_u16(),
             body: events.into(),
         })
     }
@@ -155,37 +157,21 @@ impl Server<'_> {
         &mut self,
         method: Method,
         uri: &str,
-        form: &str,
+        content_type: &str,
         path: &str,
         body: &Value,
     ) -> anyhow::Result<Answer> {
-        let bytes = match body {
-            Value::Null => Vec::new(),
-            body => body.to_string().into_bytes(),
-        };
-        let form = if form.is_empty() {
-            "application/json"
-        } else {
-            form
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("Content-Type", form)
-            .body(Body::from(bytes))?;
-        let answer = self.client.send(request).await?;
-        let status = answer.status().as_u16();
-        let bytes = answer.into_body().collect_bytes().await?;
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let answer = ask(self.client, method, uri, content_type, body).await?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        if body["items"].is_array() {
-            self.listed = text(&body["metadata"]["resourceVersion"]);
-            self.next = text(&body["metadata"]["continue"]);
+        let metadata = &answer.body["metadata"];
+        if answer.body["items"].is_array() {
+            self.listed = text(&metadata["resourceVersion"]);
+            self.next = text(&metadata["continue"]);
         }
-        if let Some(uid) = body["metadata"]["uid"].as_str() {
+        if let Some(uid) = metadata["uid"].as_str() {
             self.uids.insert(path.to_owned(), uid.to_owned());
         }
-        Ok(Answer { status, body })
+        Ok(answer)
     }
 
     /// A path with the version and the token of this server.

@@ -30,7 +30,7 @@ pub trait Operator: Send + 'static {
 }
 
 /// What happens in a cluster, from nothing to an end that does not depend on what goes wrong
-/// meanwhile. Itself it is who acts beside the operator, until it is dropped.
+/// meanwhile. A value of it stands for those who act beside the operator, until it is dropped.
 pub trait Story: Sized + Send + Sync + 'static {
     /// What happens in it, for the list of stories told.
     const NAME: &str;
