@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use futures::FutureExt;
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
-use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use outrigger_faults::{Recording, replay};
+use outrigger_faults::{Answer, JSON, Recording, ask, replay};
 use outrigger_lab::{Component, Lab};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::block_in_place;
 
 /// Namespace of all recordings.
@@ -33,50 +32,57 @@ const LOOKS: usize = 300;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // From now on no signal ends it before the lab is as it was.
+    let mut signals = Signals::listen()?;
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
     let recordings = Recording::read_all(&recordings)?;
     let lab = Lab::open().context("the lab is not up; `make lab-up` brings it up")?;
-    // One that has just begun has forgotten all that was before.
-    let api_server = lab.component(API_SERVER)?;
-    block_in_place(|| api_server.kill().and_then(|()| api_server.start()))?;
     let config = Kubeconfig::read_from(lab.kubeconfig())?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     let client = Client::try_from(config)?;
 
-    let (_, webhooks) = ask(&client, Method::GET, WEBHOOKS, &Value::Null).await?;
+    signals.or(check(&client)).await?;
+    let compared = signals.or(compared(&recordings, &client, &lab)).await;
+    let removed = remove(&client).await;
+    let removed = removed.with_context(|| format!("namespace {NAMESPACE} is left"));
+    let differences = match (compared, removed) {
+        (Err(first), Err(second)) => return Err(first.context(format!("{second:#}"))),
+        (compared, removed) => removed.and(compared)?,
+    };
+    ensure!(differences == 0, "{differences} answers differ");
+    Ok(())
+}
+
+/// Looks for who would be disturbed, or would disturb.
+async fn check(client: &Client) -> anyhow::Result<()> {
+    let webhooks = get(client, WEBHOOKS).await?.body;
     let mut names = webhooks["items"].as_array().into_iter().flatten();
     let is_ours = |found: &Value| found["metadata"]["name"].to_string().contains("outrigger");
     ensure!(
         !names.any(is_ours),
         "an operator is installed in the lab, which would write too; uninstall it first"
     );
-    let namespace = json!({"metadata": {"name": NAMESPACE}});
-    let (status, answer) = ask(&client, Method::POST, NAMESPACES, &namespace).await?;
+    let found = get(client, &format!("{NAMESPACES}/{NAMESPACE}")).await?;
     ensure!(
-        status == 201,
-        "namespace {NAMESPACE} cannot be created, delete one that is left: {answer}"
+        found.status == 404,
+        "namespace {NAMESPACE} must not be there, delete one that is left: {}",
+        found.body
     );
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    let differences = tokio::select! {
-        differences = AssertUnwindSafe(compared(&recordings, &client, &lab)).catch_unwind() => {
-            differences.unwrap_or_else(|_| Err(anyhow!("panicked")))
-        }
-        _ = interrupt.recv() => Err(anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow!("terminated")),
-    };
-    let path = format!("{NAMESPACES}/{NAMESPACE}");
-    ask(&client, Method::DELETE, &path, &json!({})).await?;
-    until(&client, &path, 404).await?;
-    let differences = differences?;
-    ensure!(differences == 0, "{differences} answers differ");
     Ok(())
 }
 
 /// Replays all recordings, and tells of the differences. How many there are.
 async fn compared(recordings: &[Recording], client: &Client, lab: &Lab) -> anyhow::Result<usize> {
+    // One that has just begun has forgotten all that was before.
+    let api_server = lab.component(API_SERVER)?;
+    block_in_place(|| api_server.kill().and_then(|()| api_server.start()))?;
+    let namespace = json!({"metadata": {"name": NAMESPACE}});
+    let answer = ask(client, Method::POST, NAMESPACES, JSON, &namespace).await?;
+    ensure!(
+        answer.is_success(),
+        "namespace {NAMESPACE} cannot be created: {}",
+        answer.body
+    );
     until(client, SERVICE_ACCOUNT, 200).await?;
     let _away = Away::send(lab.component(CONTROLLERS)?)?;
     let mut differences = 0;
@@ -91,6 +97,43 @@ async fn compared(recordings: &[Recording], client: &Client, lab: &Lab) -> anyho
         clear(client, recording).await?;
     }
     Ok(differences)
+}
+
+/// Deletes the namespace, if there is one, and waits until it is gone.
+async fn remove(client: &Client) -> anyhow::Result<()> {
+    let path = format!("{NAMESPACES}/{NAMESPACE}");
+    ask(client, Method::DELETE, &path, JSON, &json!({})).await?;
+    until(client, &path, 404).await
+}
+
+/// The signals that ask it to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// What some work comes to, unless one of them comes first. A panic is an error too.
+    async fn or<T>(&mut self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Err(anyhow!("interrupted")),
+            _ = self.terminate.recv() => Err(anyhow!("terminated")),
+            _ = self.hangup.recv() => Err(anyhow!("hung up")),
+            done = AssertUnwindSafe(work).catch_unwind() => {
+                done.unwrap_or_else(|_| Err(anyhow!("panicked")))
+            }
+        }
+    }
 }
 
 /// A component of the lab that does not run for as long as this is kept.
@@ -120,8 +163,8 @@ async fn clear(client: &Client, recording: &Recording) -> anyhow::Result<()> {
     let collections: BTreeSet<&str> = collections.map(|(collection, _)| collection).collect();
     for collection in collections {
         let now = json!({"gracePeriodSeconds": 0});
-        ask(client, Method::DELETE, collection, &now).await?;
-        let (_, left) = ask(client, Method::GET, collection, &Value::Null).await?;
+        ask(client, Method::DELETE, collection, JSON, &now).await?;
+        let left = get(client, collection).await?.body;
         let is_empty = left["items"].as_array().is_some_and(Vec::is_empty);
         ensure!(is_empty, "{collection} cannot be emptied: {left}");
     }
@@ -131,7 +174,7 @@ async fn clear(client: &Client, recording: &Recording) -> anyhow::Result<()> {
 /// Waits until an object is answered with a status.
 async fn until(client: &Client, path: &str, wanted: u16) -> anyhow::Result<()> {
     for _ in 0..LOOKS {
-        if ask(client, Method::GET, path, &Value::Null).await?.0 == wanted {
+        if get(client, path).await?.status == wanted {
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
@@ -139,25 +182,8 @@ async fn until(client: &Client, path: &str, wanted: u16) -> anyhow::Result<()> {
     bail!("{path} is not answered with {wanted}")
 }
 
-async fn ask(
-    client: &Client,
-    method: Method,
-    uri: &str,
-    body: &Value,
-) -> anyhow::Result<(u16, Value)> {
-    let bytes = match body {
-        Value::Null => Vec::new(),
-        body => body.to_string().into_bytes(),
-    };
-    let request = Request::builder()
-        .method(method)
-        .uri(uri)
-        .header("Content-Type", "application/json")
-        .body(Body::from(bytes))?;
-    let answer = client.send(request).await.with_context(|| uri.to_owned())?;
-    let status = answer.status().as_u16();
-    let bytes = answer.into_body().collect_bytes().await?;
-    Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+async fn get(client: &Client, path: &str) -> anyhow::Result<Answer> {
+    ask(client, Method::GET, path, JSON, &Value::Null).await
 }
 
 fn say(line: &str) -> io::Result<()> {
