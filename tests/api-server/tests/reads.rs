@@ -11,8 +11,13 @@ use kube::runtime::{reflector, watcher};
 use kube::{Api, ResourceExt};
 use outrigger_api_server::ApiServer;
 use serde_json::json;
+use tokio::time::timeout;
 
 const PATH: &str = "/api/v1/namespaces/store/configmaps/";
+/// More than a new list of all objects is told in.
+const MOST_EVENTS: usize = 100;
+/// Within this time a watcher hears of a change, or of what keeps it from hearing.
+const SILENCE: Duration = Duration::from_secs(60);
 
 fn put(api: &ApiServer, name: &str, value: &str) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"key": value}});
@@ -152,9 +157,14 @@ async fn a_watcher_with_small_pages_loses_nothing_when_all_is_forgotten() {
     for number in 0..20 {
         put(&api, &number.to_string(), "1");
         api.forget();
-        while reader.len() <= number {
-            // What fails is tried again.
-            let _ = reflected.next().await.unwrap();
+        // What fails is tried again.
+        for _ in 0..MOST_EVENTS {
+            if reader.len() > number {
+                break;
+            }
+            let event = timeout(SILENCE, reflected.next()).await;
+            assert!(event.is_ok(), "object {number} is lost");
         }
+        assert_eq!(reader.len(), number + 1);
     }
 }
