@@ -149,7 +149,10 @@ async fn pods_whose_application_goes_are_let_go() {
     cluster.put_node("n1", |node| node["spec"] = json!({"unschedulable": true}));
     cluster.put_application(Value::Null, json!({"mode": "Required"}));
     let _leader = cluster.lead();
-    cluster.put_gated("risk-0", |_| {});
+    cluster.put_gated("risk-0", |pod| {
+        // Now: an old one need not be near its data any more.
+        pod["metadata"]["creationTimestamp"] = jiff::Timestamp::now().to_string().into();
+    });
     cluster
         .status(|status| status["placement"]["waiting"][0]["pod"] == "risk-0")
         .await;
