@@ -120,6 +120,11 @@ impl Intake {
         }
     }
 
+    /// The name of the function with an index.
+    pub(crate) fn name(&self, function: usize) -> &str {
+        &self.ports[function].function
+    }
+
     /// Puts a connection into the queue of parked ones.
     pub(crate) fn keep(&self, parked: Parked) {
         // The queue ends with the worker, and its connections with it.

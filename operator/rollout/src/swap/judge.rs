@@ -17,6 +17,8 @@ const WARM_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 const AWAY: SignedDuration = SignedDuration::from_secs(15);
 /// How many aborted handovers are a failure.
 const ABORTS: u64 = 3;
+/// How a new slot's reason begins if the owner gave the handover up: then the owner knows why.
+const GIVEN_UP: &str = "the owner gave the handover up";
 
 /// What a slot cannot do for an application.
 enum Behind<'r> {
@@ -114,14 +116,20 @@ impl Swap<'_> {
     /// Whether a slot on trial could not take over, several times.
     pub(super) fn gave_up(&self, new: Slot) -> Option<Step> {
         let handover = &self.report(new)?.handover;
+        let old = self.report(new.peer());
         // A store that is away stops both slots, and is not the image's fault.
-        let old_is_warm = self.report(new.peer()).is_none_or(|report| report.warm);
+        let old_is_warm = old.is_none_or(|report| report.warm);
         if !self.judged(new) || handover.aborted < ABORTS || !old_is_warm {
             return None;
         }
         let why = handover.last_error.as_deref().unwrap_or("no reason given");
+        let owners = old.filter(|_| why.starts_with(GIVEN_UP));
+        let why = match owners.and_then(|old| old.handover.last_error.as_deref()) {
+            Some(why) => format!("; slot {} gave the last one up: {why}", new.peer()),
+            None => format!(": {why}"),
+        };
         let what = format!(
-            "slot {new} could not take over in {} attempts: {why}",
+            "slot {new} could not take over in {} attempts{why}",
             handover.aborted
         );
         Some(self.failed(reason::HANDOVER_FAILED, &what))
@@ -205,3 +213,6 @@ impl Swap<'_> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

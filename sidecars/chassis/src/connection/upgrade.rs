@@ -87,10 +87,13 @@ pub struct Upgraded {
 impl Upgraded {
     /// Resolves when the connection is to leave this worker, at once if it is now.
     ///
-    /// A connection that does not leave is cut 10 s after another worker has taken over, or after the
-    /// last one began to end. None takes over from a function with something
-    /// [exclusive](crate::Function::exclusive) before all its connections have left: the swap is given
-    /// up after 5 s, and tried again.
+    /// It is told to as a handover begins, or as the last worker begins to end. A connection that has
+    /// not left 10 s later is cut, unless the handover was given up meanwhile: then it may stay, until
+    /// it is told again.
+    ///
+    /// Nobody takes over from a function with something [exclusive](crate::Function::exclusive)
+    /// before all its connections have left: such a handover is given up after 5 s and tried again,
+    /// and after three of them the new version counts as failed.
     pub fn leaving(&self) -> impl Future<Output = Leave> + Send + use<> {
         let mut leave = self.leave.clone();
         async move {

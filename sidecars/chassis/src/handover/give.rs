@@ -40,12 +40,9 @@ pub(crate) enum Aborted {
     Silent,
     #[error("the commit was not reached within {} s", TOTAL.as_secs())]
     Late,
-    #[error("connections of {functions} that did not come to rest within {} s, being in a request, or upgraded and not leaving: {connections}", QUIET.as_secs())]
-    Busy {
-        connections: u64,
-        /// Names of those whose connections these may be.
-        functions: String,
-    },
+    /// How many connections of which functions did not come to rest.
+    #[error("{} still in a request, or upgraded and not leaving, after {} s", listed(.0), QUIET.as_secs())]
+    Busy(Vec<(String, u64)>),
     #[error("{0}")]
     NotClosed(String),
     #[error("in the other slot {0}")]
@@ -54,6 +51,14 @@ pub(crate) enum Aborted {
     Unexpected(String),
     #[error("{0}")]
     Failed(String),
+}
+
+fn listed(connections: &[(String, u64)]) -> String {
+    let of = |(function, number): &(String, u64)| match number {
+        1 => format!("function {function}: 1 connection"),
+        number => format!("function {function}: {number} connections"),
+    };
+    connections.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
 impl From<io::Error> for Aborted {
@@ -210,14 +215,16 @@ impl Giving {
         // They follow the commit.
         let mut waiting = Vec::new();
         let rested = loop {
-            let at_rest = self.held.iter().chain(&waiting);
-            let at_rest = at_rest.filter(|parked| functions.contains(&parked.function()));
-            let open: u64 = {
-                let open = connections.borrow_and_update();
-                functions.iter().map(|function| open[*function]).sum()
-            };
-            let at_rest = at_rest.count() as u64;
-            if open == at_rest {
+            let mut served = connections.borrow_and_update().clone();
+            for parked in self.held.iter().chain(&waiting) {
+                let served = &mut served[parked.function()];
+                *served = served.saturating_sub(1);
+            }
+            let busy = functions.iter().filter(|function| served[**function] > 0);
+            let busy: Vec<_> = busy
+                .map(|function| (intake.name(*function).to_owned(), served[*function]))
+                .collect();
+            if busy.is_empty() {
                 break Ok(());
             }
             tokio::select! {
@@ -225,13 +232,7 @@ impl Giving {
                 parked = server.parked() => waiting.push(parked),
                 _ = connections.changed() => {}
                 message = link.receive() => break Err(unexpected(message)),
-                () = sleep_until(end) => {
-                    let names: Vec<_> = names.iter().copied().collect();
-                    break Err(Aborted::Busy {
-                        connections: open.saturating_sub(at_rest),
-                        functions: names.join(", "),
-                    });
-                }
+                () = sleep_until(end) => break Err(Aborted::Busy(busy)),
             }
         };
         for parked in waiting {
@@ -322,5 +323,23 @@ impl Giving {
             Ok(done) => Ok(done?),
             Err(_) => Err(self.too_late()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_function_it_is_said_how_many_connections_are_busy() {
+        let of = |function: &str, connections| (function.to_owned(), connections);
+        assert_eq!(
+            Aborted::Busy(vec![of("echo", 1)]).to_string(),
+            "function echo: 1 connection still in a request, or upgraded and not leaving, after 5 s"
+        );
+        assert_eq!(
+            Aborted::Busy(vec![of("echo", 1), of("tick", 2)]).to_string(),
+            "function echo: 1 connection, function tick: 2 connections still in a request, or upgraded and not leaving, after 5 s"
+        );
     }
 }

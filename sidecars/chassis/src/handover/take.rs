@@ -77,6 +77,7 @@ pub(crate) async fn take(
                 .map_or_else(String::new, |error| error.to_string());
             Taken::Lost(match died {
                 Some(true) => format!("the owner died during the handover: {reason}"),
+                // By these words the operator knows that the owner has the reason.
                 _ => format!("the owner gave the handover up: {reason}"),
             })
         }
