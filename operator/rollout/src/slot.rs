@@ -4,9 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use outrigger_control::PerSlot;
 
+/// Reason of a container that waits since its program has ended again and again.
+const CRASH_LOOP: &str = "CrashLoopBackOff";
 /// Reasons of a waiting container that its own start does not end.
 const STUCK: [&str; 9] = [
-    "CrashLoopBackOff",
+    CRASH_LOOP,
     "CreateContainerConfigError",
     "CreateContainerError",
     "ErrImageNeverPull",
@@ -123,6 +125,15 @@ impl Container {
                 .flatten()
                 .find_map(|state| Ended::read(state.terminated.as_ref()?)),
         }
+    }
+
+    /// Why it does not run or, if its program ends again and again, how that ended last: the same
+    /// words while it runs, while kubelet waits, and however long that is.
+    pub fn lasting_trouble(&self) -> Option<&str> {
+        let trouble = self.trouble.as_deref();
+        let lasting = trouble.filter(|trouble| !trouble.starts_with(CRASH_LOOP));
+        let end = || self.ended.as_ref().map(|ended| ended.how.as_str());
+        lasting.or_else(end).or(trouble)
     }
 
     /// How its program crashed after a time, RFC 3339, if it did.
@@ -256,6 +267,31 @@ mod tests {
         assert_eq!(found.stuck(None), Some("ErrImagePull: not found"));
         let starting = json!({"waiting": {"reason": "PodInitializing"}});
         assert_eq!(container(starting, json!({})).trouble, None);
+    }
+
+    #[test]
+    fn a_program_that_ends_again_and_again_has_one_trouble_all_the_time() {
+        let end = json!({"terminated": {
+            "exitCode": 1, "reason": "Error", "message": "no store",
+            "finishedAt": "2026-01-01T00:00:00Z",
+        }});
+        let waits =
+            |message: &str| json!({"waiting": {"reason": "CrashLoopBackOff", "message": message}});
+        for state in [
+            end.clone(),
+            waits("back-off 10s restarting failed container"),
+            json!({"running": {}}),
+            waits("back-off 20s restarting failed container"),
+        ] {
+            let found = container(state.clone(), end.clone());
+            let told = "ended with exit code 1: no store";
+            assert_eq!(found.lasting_trouble(), Some(told), "{state}");
+        }
+        let pulls = json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
+        let found = container(pulls, end);
+        assert_eq!(found.lasting_trouble(), Some("ErrImagePull: not found"));
+        let unseen = container(waits("back-off"), json!({}));
+        assert_eq!(unseen.lasting_trouble(), Some("CrashLoopBackOff: back-off"));
     }
 
     #[test]

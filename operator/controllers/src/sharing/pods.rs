@@ -39,6 +39,8 @@ pub(super) struct Change {
     pub(super) desired: usize,
     /// Those that serve.
     pub(super) ready: usize,
+    /// The places in which fewer serve than there are to be.
+    pub(super) unserved: Vec<Spot>,
     /// Whether a place still lacks function pods of the newest shape that serve.
     pub(super) lacks: bool,
     /// Such places that are served by former ones, so that the Service has to go on leading to
@@ -202,7 +204,11 @@ fn fill(
     for pod in outdated.extract_if(.., |pod| !situation.is_led_to(pod)) {
         delete(change, pod);
     }
-    change.ready += (serving(&current) + serving(&outdated)).min(count);
+    let ready = (serving(&current) + serving(&outdated)).min(count);
+    change.ready += ready;
+    if ready < count {
+        change.unserved.push(spot.clone());
+    }
     let names = (0_u32..)
         .map(|serial| name(situation.plan, spot, situation.shape, serial))
         .filter(|name| situation.pods.iter().all(|pod| pod.name_any() != *name));

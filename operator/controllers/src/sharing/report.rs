@@ -8,7 +8,7 @@ use outrigger_plan::{MOST_DOCUMENT_BYTES, SharedPlan};
 use outrigger_rollout::Container;
 
 use super::decide::Decision;
-use super::pods::{Spot, is_ready, named, shape_of, spot};
+use super::pods::{Change, Spot, is_ready, named, shape_of, spot};
 use super::read::Found;
 use super::standing::{Planned, Sharing};
 use super::tenants::MOST_BYTES;
@@ -24,7 +24,7 @@ pub(super) fn sharing(found: &Found, decision: &Decision) -> Sharing {
         },
         obstacle: too_large(&decision.plan)
             .or_else(|| too_many(decision))
-            .or_else(|| pending(found, decision)),
+            .or_else(|| pending(&found.pods, &decision.shape, &decision.pods)),
         planned: Some(Planned(Arc::new(decision.plan.clone()))),
     }
 }
@@ -64,9 +64,10 @@ fn too_many(decision: &Decision) -> Option<Summary> {
     })
 }
 
-/// What function pods wait for: those that are to serve, and those that are to take over.
-fn pending(found: &Found, decision: &Decision) -> Option<Summary> {
-    let told = [lacking(found, decision), held_up(found, decision)];
+/// What function pods wait for: those that are to serve, and those that are to take over from pods of
+/// another shape.
+pub(super) fn pending(pods: &[Arc<Pod>], shape: &str, change: &Change) -> Option<Summary> {
+    let told = [lacking(pods, shape, change), held_up(pods, shape, change)];
     let told: Vec<_> = told.into_iter().flatten().collect();
     (!told.is_empty()).then(|| Summary {
         progress: Progress::Reconciling,
@@ -76,23 +77,27 @@ fn pending(found: &Found, decision: &Decision) -> Option<Summary> {
 }
 
 /// The places that nobody serves, or too few do.
-fn lacking(found: &Found, decision: &Decision) -> Option<String> {
-    let change = &decision.pods;
+fn lacking(pods: &[Arc<Pod>], shape: &str, change: &Change) -> Option<String> {
     let (desired, ready) = (change.desired, change.ready);
     if ready >= desired {
         return None;
     }
     // Where former ones serve is told apart.
-    let is_lacking = |spot: &Spot| !change.holding.contains(spot);
-    let mut created = change.create.iter().filter(|(_, spot)| is_lacking(spot));
-    let created = created.next().map(|(name, spot)| being_created(name, spot));
-    let mut waiting = found.pods.iter().filter(|pod| waits(pod));
-    let mut waiting = || {
-        let pod = waiting.find(|pod| is_lacking(&spot(pod)))?;
+    let is_lacking =
+        |place: &Spot| change.unserved.contains(place) && !change.holding.contains(place);
+    let mut created = change.create.iter().filter(|(_, place)| is_lacking(place));
+    let created = created
+        .next()
+        .map(|(name, place)| being_created(name, place));
+    let waiting = || {
+        let waiting = pods
+            .iter()
+            .filter(|pod| waits(pod) && is_lacking(&spot(pod)));
+        let pod = waiting.min_by_key(|pod| shape_of(pod) != Some(shape))?;
         let pod_there = named(&pod.name_any(), &spot(pod));
         Some(format!("{pod_there} {}", waits_for(pod)))
     };
-    let first = match created.or_else(&mut waiting) {
+    let first = match created.or_else(waiting) {
         Some(first) => format!(": {first}"),
         None if change.holding.is_empty() => ": their successors are still to come".to_owned(),
         None => String::new(),
@@ -102,16 +107,15 @@ fn lacking(found: &Found, decision: &Decision) -> Option<String> {
 
 /// The places that former function pods serve, and whose new ones keep those of all other places
 /// from taking over.
-fn held_up(found: &Found, decision: &Decision) -> Option<String> {
-    let change = &decision.pods;
-    let place = |place: &Spot| {
-        let mut created = change.create.iter().filter(|(_, spot)| spot == place);
-        let created = created.next().map(|(name, spot)| being_created(name, spot));
-        let mut pods = found.pods.iter();
+fn held_up(pods: &[Arc<Pod>], shape: &str, change: &Change) -> Option<String> {
+    let told = |place: &Spot| {
+        let mut created = change.create.iter().filter(|(_, at)| at == place);
+        let created = created.next().map(|(name, at)| being_created(name, at));
         let waiting = || {
-            let newest = Some(decision.shape.as_str());
-            let pod =
-                pods.find(|pod| waits(pod) && spot(pod) == *place && shape_of(pod) == newest)?;
+            let mut waiting = pods
+                .iter()
+                .filter(|pod| waits(pod) && spot(pod) == *place && shape_of(pod) == Some(shape));
+            let pod = waiting.next()?;
             let since = pod.creation_timestamp();
             let since = since.map_or_else(String::new, |since| format!(", created {},", since.0));
             let pod_there = named(&pod.name_any(), place);
@@ -119,10 +123,11 @@ fn held_up(found: &Found, decision: &Decision) -> Option<String> {
         };
         created.or_else(waiting)
     };
-    let mut places = change.holding.iter().filter_map(place);
+    let mut places = change.holding.iter().filter_map(told);
     let first = places.next()?;
     let others = match places.count() {
         0 => String::new(),
+        1 => "; 1 more place waits".to_owned(),
         others => format!("; {others} more places wait"),
     };
     Some(format!(
@@ -138,15 +143,18 @@ fn being_created(name: &str, spot: &Spot) -> String {
     format!("{} is being created", named(name, spot))
 }
 
-/// What a function pod that does not serve waits for, as far as that stands for a while.
-fn waits_for(pod: &Pod) -> String {
+/// What a function pod that does not serve waits for, as far as that stands for a while: what passes
+/// while it starts is not worth a write of the status each.
+pub(super) fn waits_for(pod: &Pod) -> String {
     let Some(status) = &pod.status else {
         return "is not scheduled yet".into();
     };
     let containers = status.init_container_statuses.iter().flatten();
     let containers = containers.chain(status.container_statuses.iter().flatten());
-    let mut troubles = containers.clone().filter_map(|container| {
-        let trouble = Container::read(Some(container)).trouble?;
+    let mut unready = containers.filter(|container| !container.ready);
+    let mut troubles = unready.clone().filter_map(|container| {
+        let found = Container::read(Some(container));
+        let trouble = found.lasting_trouble()?;
         Some(format!("has container {}: {trouble}", container.name))
     });
     let unscheduled = status
@@ -154,7 +162,14 @@ fn waits_for(pod: &Pod) -> String {
         .iter()
         .flatten()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    let mut unready = containers.filter(|container| !container.ready);
+    let have_started = unready.clone().all(runs);
+    let first_unready = || {
+        let container = unready.next().filter(|_| have_started)?;
+        Some(format!(
+            "has container {}, which is not ready",
+            container.name
+        ))
+    };
     troubles
         .next()
         .or_else(|| {
@@ -162,15 +177,11 @@ fn waits_for(pod: &Pod) -> String {
             Some(format!("is not scheduled: {message}"))
         })
         .or_else(|| Some(format!("has ended: {}", status.reason.as_ref()?)))
-        .or_else(|| Some(unready_container(unready.next()?)))
+        .or_else(first_unready)
         .unwrap_or_else(|| "is not ready yet".into())
 }
 
-fn unready_container(container: &ContainerStatus) -> String {
+fn runs(container: &ContainerStatus) -> bool {
     let state = container.state.as_ref();
-    let waiting = state.and_then(|state| state.waiting.as_ref()?.reason.as_deref());
-    match waiting {
-        Some(reason) => format!("has container {}: {reason}", container.name),
-        None => format!("has container {}, which is not ready", container.name),
-    }
+    state.is_some_and(|state| state.running.is_some())
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::sharing::pods::{Change, SHAPE as KEY, Situation, Spot, decide};
 use crate::sharing::service::service;
 
-const SHAPE: &str = "shape";
+pub(super) const SHAPE: &str = "shape";
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
 pub(super) fn plan() -> SharedPlan {
@@ -26,20 +26,20 @@ pub(super) fn plan() -> SharedPlan {
     SharedPlan::new(&sidecar.unwrap(), [], Vec::new()).unwrap()
 }
 
-fn node(name: &str) -> Spot {
+pub(super) fn node(name: &str) -> Spot {
     Spot::Node(name.into())
 }
 
 /// A cluster with function pods of one sidecar.
-struct World {
+pub(super) struct World {
     plan: SharedPlan,
-    pods: Vec<Arc<Pod>>,
+    pub(super) pods: Vec<Arc<Pod>>,
     service: Option<Service>,
     uids: usize,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         World {
             plan: plan(),
             pods: Vec::new(),
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    fn create(&mut self, name: &str, spot: &Spot, shape: &str) {
+    pub(super) fn create(&mut self, name: &str, spot: &Spot, shape: &str) {
         let wanted = FunctionPod {
             name,
             place: match spot {
@@ -68,13 +68,13 @@ impl World {
         self.pods.push(Arc::new(pod));
     }
 
-    fn edit(&mut self, index: usize, change: serde_json::Value) {
+    pub(super) fn edit(&mut self, index: usize, change: serde_json::Value) {
         let mut value = serde_json::to_value(&*self.pods[index]).unwrap();
         json_patch::merge(&mut value, &change);
         self.pods[index] = Arc::new(serde_json::from_value(value).unwrap());
     }
 
-    fn ready(&mut self, index: usize) {
+    pub(super) fn ready(&mut self, index: usize) {
         let conditions = json!([{"type": "Ready", "status": "True"}]);
         self.edit(
             index,
@@ -82,7 +82,7 @@ impl World {
         );
     }
 
-    fn decide(&self, wanted: &[(Spot, usize)], expired: &[Spot]) -> Change {
+    pub(super) fn decide(&self, wanted: &[(Spot, usize)], expired: &[Spot]) -> Change {
         decide(&Situation {
             plan: &self.plan,
             shape: SHAPE,
@@ -95,12 +95,12 @@ impl World {
     }
 
     /// The Service leads to pods of a shape.
-    fn lead_to(&mut self, shape: &str) {
+    pub(super) fn lead_to(&mut self, shape: &str) {
         let done = Change::default();
         self.service = service(&self.plan, shape, &[], None, &done);
     }
 
-    fn carry_out(&mut self, change: &Change) {
+    pub(super) fn carry_out(&mut self, change: &Change) {
         let found = self.service.as_ref();
         if let Some(service) = service(&self.plan, SHAPE, &[], found, change) {
             self.service = Some(service);
