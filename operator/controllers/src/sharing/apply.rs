@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Api, Client, Resource, ResourceExt};
 use outrigger_api::FIELD_MANAGER;
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::decide::{Decision, told};
 use super::documents::owners;
 use super::pods::{SHAPE, Spot, named, shape_of};
-use super::read::Found;
+use super::read::{Found, is_function_pod};
 use super::watched::Watched;
 use crate::call::{CallError, creating, deleting, failed, is_other, patching, unless};
 use crate::context::{MANAGED_BY_LABEL, MANAGER};
@@ -72,14 +72,14 @@ pub(super) async fn apply(
     let mut attempts = Attempts::default();
     let mut again = Vec::new();
     if let Some(service) = &decision.service {
-        attempts.note(work.write(service, found.service.as_deref()).await);
+        again.extend(attempts.note(work.write(service, found.service.as_deref()).await));
     }
     for (name, uid) in &decision.pods.delete {
         again.extend(attempts.note(delete::<Pod>(&work.api(), name, uid).await));
     }
     again.extend(attempts.note(work.tell(decision).await));
     if let Some(config_map) = &decision.config_map {
-        attempts.note(work.write(config_map, found.config_map.as_deref()).await);
+        again.extend(attempts.note(work.write(config_map, found.config_map.as_deref()).await));
     }
     again.extend(attempts.note(work.create(decision).await));
     attempts.end().map(|()| again.into_iter().flatten().min())
@@ -174,10 +174,31 @@ impl<'a> Work<'a> {
             .insert(SHAPE.to_owned(), decision.shape.clone());
         pod.metadata.owner_references = Some(owners(&self.found.sidecar));
         let created = self.api::<Pod>().create(&creating(), &pod).await;
+        if let Err(kube::Error::Api(status)) = &created
+            && status.is_already_exists()
+        {
+            self.expect_own(name, &what).await?;
+        }
         // One of the name may be there and not be known, and a quota may have changed meanwhile: two
         // reasons with one code.
         let is_in_the_way = |status: &Status| status.code == 409;
         again_after(is_in_the_way, created, what, "created")
+    }
+
+    /// Expects that a pod with a name, if there is one, is a function pod of the sidecar, and will
+    /// be heard of. With another owner, or without our label, it will not.
+    async fn expect_own(&self, name: &str, what: &str) -> Result<(), ApplyError> {
+        // The operator may list pods, and not get one.
+        let this = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self.api::<Pod>().list(&this).await;
+        let found = found.map_err(failed(what, "read"))?;
+        let mut found = found.items.iter();
+        match found.all(|pod| is_function_pod(pod, &self.found.sidecar)) {
+            true => Ok(()),
+            false => Err(ApplyError::Foreign {
+                what: what.to_owned(),
+            }),
+        }
     }
 
     /// Tells function pods of their tenants; until when some have to wait for that.
@@ -200,8 +221,8 @@ impl<'a> Work<'a> {
     }
 
     /// Writes an object of the sidecar, whole. One of the name that is somebody else's is left
-    /// alone.
-    async fn write<K>(&self, wanted: &K, known: Option<&K>) -> Result<(), ApplyError>
+    /// alone. When to look again.
+    async fn write<K>(&self, wanted: &K, known: Option<&K>) -> Result<Option<Duration>, ApplyError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -221,16 +242,26 @@ impl<'a> Work<'a> {
                 Err(error) => return Err(failed(what, "read")(error).into()),
             },
         };
-        // Created by an apply too: what a create writes, no later apply takes away. One that appears
-        // meanwhile is not forced.
-        let mut parameters = PatchParams::apply(FIELD_MANAGER);
-        parameters.force = uid.is_some();
         let mut wanted = wanted.clone();
         wanted.meta_mut().uid = uid;
-        let written = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await;
-        written.map_err(failed(what, "written"))?;
-        Ok(())
+        write(&api, &wanted).await
     }
+}
+
+/// Writes an object, whole; with a UID only if it is the one that was seen. When to look again.
+pub(super) async fn write<K>(api: &Api<K>, wanted: &K) -> Result<Option<Duration>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let (name, was_seen) = (wanted.name_any(), wanted.meta().uid.is_some());
+    // Created by an apply too: what a create writes, no later apply takes away. One that appears
+    // meanwhile is not forced.
+    let mut parameters = PatchParams::apply(FIELD_MANAGER);
+    parameters.force = was_seen;
+    let written = api.patch(&name, &parameters, &Patch::Apply(wanted)).await;
+    let overtaken = |status: &Status| was_seen && is_other(status);
+    let what = format!("{} {name}", K::kind(&()));
+    again_after(overtaken, written, what, "written")
 }
 
 /// A write of the tenants, and of the shape for the Service, to the very pod that was seen.

@@ -38,6 +38,12 @@ impl Found {
     }
 }
 
+/// Whether a pod is one of a sidecar's function pods.
+pub(super) fn is_function_pod(pod: &Pod, sidecar: &IntegrationSidecar) -> bool {
+    let shared = pod.labels().get(layout::SHARED_LABEL);
+    shared == Some(&sidecar.name_any()) && is_owned(pod, sidecar)
+}
+
 pub(super) async fn read(
     sidecar: &Arc<IntegrationSidecar>,
     watched: &Watched,
@@ -58,9 +64,7 @@ pub(super) async fn read(
     let all = context.pods.in_namespace(&namespace);
     let consumers = consumers(all.iter().map(AsRef::as_ref), &namespace, &name);
     let mut pods = context.function_pods.in_namespace(&namespace);
-    pods.retain(|pod| {
-        pod.labels().get(layout::SHARED_LABEL) == Some(&name) && is_owned(pod.as_ref(), sidecar)
-    });
+    pods.retain(|pod| is_function_pod(pod, sidecar));
     pods.sort_by_key(|pod| pod.name_any());
     let config_map = layout::shared_config_map_name(&name);
     let config_map = context.config_maps.get(&namespace, &config_map);

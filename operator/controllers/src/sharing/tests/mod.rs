@@ -1,3 +1,4 @@
+mod apply;
 mod function_pods;
 mod report;
 mod tenants;
