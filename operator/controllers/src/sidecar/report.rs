@@ -12,6 +12,9 @@ use crate::status::{self, Progress, Summary};
 
 /// What is said of a sidecar: of its rollout, of evictions that budgets refused and of function pods;
 /// of refused configuration only when it waits for none of those.
+///
+/// The rollout comes first, except that what needs a change by somebody comes before a rollout that
+/// goes on.
 pub(super) fn summary(
     decision: &Decision,
     sharing: Option<&Sharing>,
@@ -32,14 +35,24 @@ pub(super) fn summary(
                 summary.reason = reason::WAITING;
                 summary.message = format!("pod {pod}: {kept}; {}", told.message);
             }
-            // It may be what the rollout waits for.
-            if let Some(obstacle) = obstacle {
-                summary.message = format!("{}; {}", summary.message, obstacle.message);
+            match obstacle {
+                Some(obstacle) if obstacle.progress == Progress::Stalled => {
+                    followed(obstacle.clone(), Some(&summary))
+                }
+                // It may be what the rollout waits for.
+                obstacle => followed(summary, obstacle),
             }
-            summary
         }
-        State::Stalled => plain(decision, Progress::Stalled),
+        State::Stalled => followed(plain(decision, Progress::Stalled), obstacle),
     }
+}
+
+/// What is said, with what is to be said after it.
+fn followed(mut first: Summary, then: Option<&Summary>) -> Summary {
+    if let Some(then) = then {
+        first.message = format!("{}; {}", first.message, then.message);
+    }
+    first
 }
 
 /// What is said of the rollout itself.

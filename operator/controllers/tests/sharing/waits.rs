@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::pods::serve;
 use crate::replica::Replica;
-use crate::scene::{PODS, SIDECAR, is_function_pod, node, put_consumer, scene};
+use crate::scene::{PODS, SERVICE, SIDECAR, is_function_pod, node, put_consumer, scene};
 
 /// Longer than any pause between two looks, in the time of the tests.
 const LONG: Duration = Duration::from_secs(3600);
@@ -21,20 +21,28 @@ async fn settled() -> (ApiServer, Replica) {
     put_consumer(&api, "b", "bank", "n2", "10.0.1.1");
     until_count(&api, 2).await;
     serve(&api, |_| true);
-    pass_preflight(&api).await;
+    end_preflight(&api, "sidecar:1", 0).await;
     until_told(&api, "Succeeded", "2 of 2 pods have sidecar:1").await;
     (api, leader)
 }
 
-/// The preflight of the sidecar's image succeeds.
-async fn pass_preflight(api: &ApiServer) {
-    let is_preflight = |pod: &Value| !pod["metadata"]["labels"][PREFLIGHT_LABEL].is_null();
+/// The preflight of an image ends with an exit code.
+async fn end_preflight(api: &ApiServer, image: &str, exit_code: i32) {
+    let is_preflight = |pod: &Value| {
+        !pod["metadata"]["labels"][PREFLIGHT_LABEL].is_null()
+            && pod["spec"]["containers"][0]["image"] == image
+    };
     api.until_all(PODS, |pods| pods.iter().any(is_preflight))
         .await;
     let mut pod = api.under(PODS).into_iter().find(is_preflight).unwrap();
-    pod["status"] = json!({"phase": "Succeeded", "containerStatuses": [{
-        "name": "preflight", "image": "sidecar:1", "imageID": "repo@sha256:sidecar-1",
-        "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 0}},
+    let phase = if exit_code == 0 {
+        "Succeeded"
+    } else {
+        "Failed"
+    };
+    pod["status"] = json!({"phase": phase, "containerStatuses": [{
+        "name": "preflight", "image": image, "imageID": "repo@sha256:sidecar-1",
+        "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": exit_code}},
     }]});
     api.put(&path(&pod), pod);
 }
@@ -148,7 +156,7 @@ async fn a_place_that_holds_up_a_change_is_named_with_its_pod_and_why() {
                     "holder", json!({"waiting": {"reason": "ContainerCreating"}})
                 ),
             }),
-            "has container holder: ContainerCreating".to_owned(),
+            "is not ready yet".to_owned(),
         ),
         (
             json!({
@@ -187,6 +195,31 @@ async fn a_rollout_that_waits_for_a_function_pod_says_for_what() {
     let waits = held_up(&pod, "is not scheduled yet");
     let tried = "image sidecar:2 is being tried: 0 of 1 preflights succeeded";
     until_told(&api, "Preflight", &format!("{tried}; {waits}")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_a_change_by_somebody_is_told_beside_any_rollout() {
+    let (api, _leader) = settled().await;
+    api.delete(SERVICE);
+    api.put(SERVICE, json!({"apiVersion": "v1", "kind": "Service"}));
+    let foreign = "Service outrigger-orders exists and is not Outrigger's; delete it, or rename the IntegrationSidecar";
+    until_told(&api, "FunctionPodsPending", foreign).await;
+    let mut sidecar = api.get(SIDECAR).unwrap();
+    sidecar["spec"]["image"] = "sidecar:2".into();
+    api.put(SIDECAR, sidecar);
+    let tried = "image sidecar:2 is being tried: 0 of 1 preflights succeeded";
+    until_told(&api, "FunctionPodsPending", &format!("{foreign}; {tried}")).await;
+    assert_eq!(
+        api.get(SIDECAR).unwrap()["status"]["conditions"][1]["type"],
+        "Stalled"
+    );
+    end_preflight(&api, "sidecar:2", 1).await;
+    let failed = |found: Option<&Value>| {
+        let (reason, message) = ready(found.unwrap());
+        reason == "PreflightFailed" && message.ends_with(foreign)
+    };
+    let waited = tokio::time::timeout(LONG, api.until(SIDECAR, failed)).await;
+    assert!(waited.is_ok(), "{:?}", ready(&api.get(SIDECAR).unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
