@@ -16,6 +16,7 @@ use crate::application::Repairs;
 use crate::cluster::{Cluster, ClusterFeeds};
 use crate::dataset::{HdfsAccess, Locations};
 use crate::events::Events;
+use crate::metrics::Controller;
 use crate::placement::Standings;
 use crate::published::Published;
 use crate::sharing::Sharings;
@@ -59,8 +60,9 @@ pub(crate) struct Context {
     pub(crate) covered: watch::Receiver<BTreeSet<String>>,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
-    /// Failures in a row, by the UID of the object.
-    pub(crate) backoffs: Backoffs<String>,
+    /// Failures in a row of each controller with an object, by its UID; of placement by an
+    /// application's namespace and name.
+    pub(crate) backoffs: Backoffs<(Controller, String)>,
     /// The pods with the label [`APPLICATION_LABEL`].
     pub(crate) pods: Mirror<Pod>,
     /// The pods with the label [`SHARED_LABEL`].

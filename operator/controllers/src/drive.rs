@@ -88,7 +88,7 @@ where
             reconciler,
             move |object, failure, _| {
                 let most = longest_pause(&object);
-                after_failure(&context, &*object, failure, most)
+                after_failure(&context, controller, &*object, failure, most)
             },
             watched,
             self.objects,
@@ -100,7 +100,8 @@ where
     }
 }
 
-/// Counts work on an object, with its time. Work that succeeds ends the object's failures in a row.
+/// Counts a controller's work on an object, with its time. Work that succeeds ends the failures in a
+/// row that this controller had with the object.
 pub(crate) async fn counted<T, E>(
     context: &Context,
     controller: Controller,
@@ -116,7 +117,7 @@ pub(crate) async fn counted<T, E>(
     let metrics = &context.metrics;
     metrics.count(controller, outcome, started.elapsed());
     if result.is_ok() {
-        context.backoffs.reset(&object);
+        context.backoffs.reset(&(controller, object));
     }
     result
 }
@@ -124,6 +125,7 @@ pub(crate) async fn counted<T, E>(
 /// When to try again what failed, at the latest after `most`.
 fn after_failure<K>(
     context: &Context,
+    controller: Controller,
     object: &K,
     failure: &impl std::error::Error,
     most: Duration,
@@ -131,7 +133,8 @@ fn after_failure<K>(
 where
     K: Resource<DynamicType = ()>,
 {
-    let pause = context.backoffs.failed(object.uid().unwrap_or_default());
+    let uid = object.uid().unwrap_or_default();
+    let pause = context.backoffs.failed((controller, uid));
     let pause = pause.min(most);
     tracing::warn!(
         error = %failure,
@@ -142,4 +145,51 @@ where
         pause.as_secs()
     );
     Action::requeue(pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use outrigger_api_server::ApiServer;
+    use outrigger_injection::Settings;
+    use outrigger_lookup::Lookup;
+    use prometheus_client::registry::Registry;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{HdfsAccess, Metrics, Setup};
+
+    fn context() -> Arc<Context> {
+        let client = ApiServer::default().client();
+        let (lookup, _) = Lookup::new(client.clone());
+        let (_, covered) = watch::channel(BTreeSet::new());
+        let setup = Setup {
+            client,
+            lookup,
+            settings: Settings::default(),
+            holder_image: String::new(),
+            covered,
+            hdfs: HdfsAccess::default(),
+            instance: String::new(),
+            metrics: Metrics::register(&mut Registry::default()),
+        };
+        Context::new(setup).0
+    }
+
+    #[tokio::test]
+    async fn work_that_succeeds_ends_the_failures_of_its_own_controller_only() {
+        let context = context();
+        let pause = |controller| context.backoffs.failed((controller, "uid".to_owned()));
+        let success = async |controller| {
+            let work = async { Ok::<_, Infallible>(()) };
+            counted(&context, controller, "uid".to_owned(), work).await
+        };
+        let first = Duration::from_secs(1);
+        assert!(pause(Controller::Sharing) <= first);
+        let Ok(()) = success(Controller::Sidecar).await;
+        assert!(pause(Controller::Sharing) > first);
+        let Ok(()) = success(Controller::Sharing).await;
+        assert!(pause(Controller::Sharing) <= first);
+    }
 }

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::context::{Context, MANAGED_BY_LABEL, MANAGER};
 use crate::drive::Requests;
+use crate::metrics::Controller;
 use crate::placement;
 use crate::seen::Seen;
 
@@ -44,8 +45,8 @@ fn by_applications(context: Arc<Context>) -> impl Stream<Item = Vec<Request>> + 
             let name = (changed.namespace().unwrap_or_default(), changed.name_any());
             context.configurations.forget(&name);
             let uid = changed.uid().unwrap_or_default();
-            context.backoffs.reset(&uid);
             context.repairs.forget(&uid);
+            context.backoffs.reset(&(Controller::Application, uid));
             return in_namespace(&context, &changed.namespace().unwrap_or_default(), |_| true);
         };
         let shape = (

@@ -10,6 +10,7 @@ use outrigger_placement::is_ready;
 use super::locations::DatasetKey;
 use super::watched::Watched;
 use crate::drive::Requests;
+use crate::metrics::Controller;
 use crate::seen::Seen;
 
 type Request = ObjectRef<Dataset>;
@@ -35,7 +36,8 @@ fn by_datasets(watched: Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Send
         if current.as_ref().and_then(|current| current.uid()) != changed.uid() {
             watched.scans.forget(&uid);
             watched.failing.reset(&uid);
-            watched.context.backoffs.reset(&uid);
+            let backoffs = &watched.context.backoffs;
+            backoffs.reset(&(Controller::Dataset, uid));
         }
         if current.is_none() {
             watched.context.locations.forget(&DatasetKey {

@@ -122,14 +122,17 @@ impl Worker {
     async fn place(&mut self, key: &ApplicationKey) {
         let started = Instant::now();
         self.due.remove(key);
-        let backoff = format!("placement {}/{}", key.namespace, key.name);
+        let backoff = format!("{}/{}", key.namespace, key.name);
         let work = self.placer.place(key);
         let placed = counted(&self.context, Controller::Placement, backoff.clone(), work).await;
         match placed {
             Ok(None) => {}
             Ok(Some(next)) => self.look_by(key.clone(), next),
             Err(error) => {
-                let pause = self.context.backoffs.failed(backoff);
+                let pause = self
+                    .context
+                    .backoffs
+                    .failed((Controller::Placement, backoff));
                 let (namespace, name) = (&key.namespace, &key.name);
                 tracing::warn!(%error, namespace, name, "pods not placed; trying again in {} s", pause.as_secs());
                 let pause = SignedDuration::try_from(pause).unwrap_or(SOON);

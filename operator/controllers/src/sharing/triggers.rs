@@ -13,6 +13,7 @@ use super::consumers::{addresses, consumes, has_ended};
 use super::watched::Watched;
 use crate::context::SIDECAR_LABEL;
 use crate::drive::Requests;
+use crate::metrics::Controller;
 use crate::seen::Seen;
 
 type Request = ObjectRef<IntegrationSidecar>;
@@ -48,8 +49,11 @@ fn by_sidecars(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Sen
                 )
             }
             None => {
-                watched.memory.forget(&changed.uid().unwrap_or_default());
+                let uid = changed.uid().unwrap_or_default();
+                watched.memory.forget(&uid);
                 watched.context.sharings.publish(&changed, None);
+                let backoffs = &watched.context.backoffs;
+                backoffs.reset(&(Controller::Sharing, uid));
                 seen.forget(&request)
             }
         };

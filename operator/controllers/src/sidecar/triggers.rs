@@ -11,6 +11,7 @@ use outrigger_lookup::Mirror;
 use super::watched::{Watched, key};
 use crate::context::SIDECAR_LABEL;
 use crate::drive::Requests;
+use crate::metrics::Controller;
 
 type Request = ObjectRef<IntegrationSidecar>;
 
@@ -37,10 +38,11 @@ fn by_sidecars(watched: &Arc<Watched>) -> impl Stream<Item = Vec<Request>> + Sen
         if sidecars.store().get(&request).is_none() {
             watched.settling.forget(&key(&changed));
             let uid = changed.uid().unwrap_or_default();
-            watched.context.backoffs.reset(&uid);
             watched.overtaken.reset(&uid);
             watched.controllers.forget(&uid);
             watched.refusals.forget(&uid);
+            let backoffs = &watched.context.backoffs;
+            backoffs.reset(&(Controller::Sidecar, uid));
         }
         vec![request]
     })
