@@ -5,7 +5,7 @@ use kube::{Api, Client, ResourceExt};
 use outrigger_api::{FIELD_MANAGER, IntegratedApp};
 
 use super::documents::ConfigMaps;
-use crate::call::{CallError, deleting, failed, unless};
+use crate::call::{CallError, deleting, failed, is_another, unless};
 
 /// Writes and deletes ConfigMaps.
 pub(super) async fn apply(
@@ -26,7 +26,37 @@ pub(super) async fn apply(
     }
     for (name, uid) in delete {
         let deleted = api.delete(name, &deleting(Some(uid.clone()), None)).await;
-        unless(Status::is_not_found, deleted).map_err(failed(what(name), "deleted"))?;
+        let is_gone = |status: &Status| status.is_not_found() || is_another(status);
+        unless(is_gone, deleted).map_err(failed(what(name), "deleted"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_api_server::ApiServer;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_config_map_that_came_under_the_name_of_another_stays() {
+        let path = "/api/v1/namespaces/store/configmaps/outrigger.shop.orders";
+        let api = ApiServer::default();
+        api.put(path, json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+        let application = json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "IntegratedApp",
+            "metadata": {"name": "shop", "namespace": "store"},
+            "spec": {"selector": {"matchLabels": {"app": "shop"}}, "sidecars": [{"name": "orders"}]},
+        });
+        let application = serde_json::from_value(application).unwrap();
+        let one_before = ("outrigger.shop.orders".to_owned(), "one before".to_owned());
+        let config_maps = ConfigMaps {
+            apply: Vec::new(),
+            delete: vec![one_before],
+        };
+        let applied = apply(&api.client(), &application, &config_maps).await;
+        assert!(applied.is_ok(), "{applied:?}");
+        assert!(api.get(path).is_some());
+    }
 }

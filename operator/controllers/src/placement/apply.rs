@@ -1,9 +1,9 @@
 use json_patch::Patch as Changes;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use kube::{Api, Client, ResourceExt};
 
-use crate::call::{deleting, is_another};
+use crate::call::{deleting, is_another, patching};
 
 /// What came of a write to a pod.
 pub(super) enum Written<T> {
@@ -23,7 +23,7 @@ pub(super) async fn release(
 ) -> Result<Written<Pod>, kube::Error> {
     let patch = Patch::<()>::Json(changes.clone());
     let patched = api(client, pod)
-        .patch(&pod.name_any(), &PatchParams::default(), &patch)
+        .patch(&pod.name_any(), &patching(), &patch)
         .await;
     judged(patched)
 }
