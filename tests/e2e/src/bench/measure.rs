@@ -168,6 +168,25 @@ impl Ran {
         first.map(|failure| failure.detail.clone()).collect()
     }
 
+    /// Counts and the first failures in words.
+    fn told(&self) -> String {
+        let Outcome {
+            sent,
+            answered,
+            resent,
+            closed,
+            ..
+        } = self.outcome;
+        let failed = match self.failed() {
+            0 => "0".to_owned(),
+            failed => format!("{failed} ({}, …)", self.first_failures().join(", ")),
+        };
+        format!(
+            "requests sent: {sent}, answered: {answered}, resent: {resent}, failed: {failed}; \
+             connections closed: {closed}"
+        )
+    }
+
     /// The longest time without an answer.
     pub(super) fn longest_gap_ns(&self) -> u64 {
         let mut answered: Vec<_> = self.samples.iter().map(Sample::answered_ns).collect();
@@ -205,8 +224,13 @@ pub(super) async fn measure<T>(
     let writes_before = slices.count();
     tokio::time::sleep(PAUSE).await;
     let acted = act(&observer).await;
-    let ran = run.stop().await?;
-    let acted = acted?;
+    let ran = run.stop().await;
+    // What failed until then may be why.
+    let acted = acted.with_context(|| match &ran {
+        Ok(ran) => ran.told(),
+        Err(error) => format!("{error:#}"),
+    })?;
+    let ran = ran?;
     // Its containers are others now.
     let pod = shop.pods().await?.pop().context("no pod")?;
     let failures = ran.outcome.failures.iter();
@@ -294,5 +318,45 @@ impl Slices {
 impl Drop for Slices {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_bench::record::Failure;
+
+    use super::*;
+
+    #[test]
+    fn counts_and_first_failures_are_told() {
+        let failure = |detail: &str| Failure {
+            id: 0,
+            sent_ns: 0,
+            failed_ns: 0,
+            connect: false,
+            detail: detail.to_owned(),
+        };
+        let ran = |failures| Ran {
+            took: PAUSE,
+            first: 0,
+            outcome: Outcome {
+                sent: 9,
+                answered: 7,
+                resent: 1,
+                closed: 3,
+                failures,
+                ..Outcome::default()
+            },
+            idle: 0,
+            samples: Vec::new(),
+        };
+        let told = |failed: &str| {
+            format!(
+                "requests sent: 9, answered: 7, resent: 1, failed: {failed}; connections closed: 3"
+            )
+        };
+        assert_eq!(ran(Vec::new()).told(), told("0"));
+        let failures = vec![failure("no answer"), failure("status 503")];
+        assert_eq!(ran(failures).told(), told("2 (no answer, status 503, …)"));
     }
 }
